@@ -8,6 +8,7 @@ from molpool_pipelines.fitting import TrainMILConfig, train_mil
 from molpool_pipelines.models import Calibration, PredictConfig, predict_table
 from molpool_pipelines.models._calibration import LEAST_OF_CLASS
 from molpool_pipelines.runs import CALIBRATION, read_metrics, read_run_predictions
+from molpool_pipelines.scores import read_predictions
 
 SMALL = {
     "blend": {"models": ["attention"]},
@@ -83,7 +84,12 @@ def test_values_have_intervals_that_predict_gives_too(tmp_path):
     assert found.intervals["y"]["inside"] > 0.6
     assert any("of the validation split" in note for note in read_metrics(run).notes)
     assert any("within strata" in note for note in read_metrics(run).notes)
-    again = predicted(run, table, level=[0.8]).join(test.select("id", "y_lower"), on="id")
+    file = predicted_file(run, table, level=[0.8])
+    # The table says of whole bags what was measured: its predictions can be scored.
+    scored = read_predictions(file)
+    assert (len(scored), scored.level, np.isfinite(scored.y_true).all()) == (300, 0.8, True)
+    again = read_run_predictions(file.parent, file.name)
+    again = again.join(test.select("id", "y_lower"), on="id")
     np.testing.assert_allclose(again["y_lower"], again["y_lower_right"], atol=1e-5)
     two = predicted(run, table, level=[0.5, 0.9])
     assert (two["y_lower_90"] < two["y_lower_50"]).all()

@@ -458,7 +458,8 @@ def _predict_feature_tables(
     done.add(frame, table.name)
     kept = frame.filter(pl.col("error").is_null()) if done.dropped else frame
     combined = Combined.of([about], "none")
-    rows, said = as_file(kept, types, of_tasks=about.of_tasks(), **combined.described())
+    known = {} if calibration_file(paths[0]) is None else {"levels": list(config.level)}
+    rows, said = as_file(kept, types, of_tasks=about.of_tasks(), **combined.described(), **known)
     write_table(output, rows, metadata=said)
     write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     done.seconds = perf_counter() - start
