@@ -5,7 +5,8 @@ from RDKit's descriptors and the anchors of the run.
 
     python studies/rt_compounds.py Kruve Folberth Stoffel --output compounds.csv
 
-auto            `molpool-rt fit --descriptors`, nothing else set
+auto            `molpool-rt fit --descriptors`, its intervals the model's own: calibrated ones are
+                of runs left out, not of compounds
 trees           LightGBM on descriptors, anchors and species; intervals from the errors on a fifth
                 of the training compounds, left out
 mean            of all rows of the run
@@ -47,13 +48,14 @@ def described(panel: panels.Panel, folder: Path) -> Path:
 
 
 def by_default(train: Rows, test: Rows, file: Path) -> Predicted:
-    """Fit as the command does where descriptors are given and nothing else."""
+    """Fit as the command does where descriptors are given and `--calibrate.enabled false`."""
     names = [f"IS_{j}" for j in range(train.X.shape[1])]
     columns: dict[str, Any] = {"run": train.runs, "rt": train.y}
     columns |= dict(zip(("species", "comp_id", "species_cluster"), train.ids.T, strict=True))
     path = file.with_name("rows.parquet")
     pl.DataFrame({**columns, **dict(zip(names, train.X.T, strict=True))}).write_parquet(path)
-    found = fit(FitConfig(data=[str(path)], descriptors=str(file), flag_threshold=None)).summaries
+    keys: Any = {"descriptors": str(file), "flag_threshold": None, "calibrate": {"enabled": False}}
+    found = fit(FitConfig(data=[str(path)], **keys)).summaries
     z = descriptors(file, test)
     groups, compounds, parents = test.ids.T
     prediction = found.predict(test.X, groups, compounds, parents, z)

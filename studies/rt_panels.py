@@ -10,8 +10,8 @@ prints a table per panel: RMSE and median absolute error in minutes with standar
 folds, share of the rows within 95 % intervals, and their mean width. Models:
 
 auto            `molpool-rt fit`, nothing set: structure chosen, intervals calibrated on runs
-auto, LIKELIHOOD  the same with errors of that distribution
-auto, runs PRIOR  the same with normal errors and effects of runs
+auto, LIKELIHOOD  the same with errors of that distribution (by name only)
+auto, runs PRIOR  the same with effects of runs (by name only)
 NAME            settings of `PartialPoolingRidge`; the best of each figure is marked with *
 lme4            (1 + anchors || compound), by REML in R, where Rscript and lme4 are there
 ridge           scikit-learn's RidgeCV of each compound on standardised anchors
@@ -20,17 +20,19 @@ iRT line        in each run, a line from the anchors' mean times to their times 
 mean            of the compound
 
 Intervals of the last four are of the spread of their residuals in the training. The other models
-have their own, which assume that rows of a run err independently of each other.
+have their own, which assume that rows of a run err independently of each other. Seconds are those
+of the processor, children's (R) counted in. ``--most-runs`` takes so many runs of larger panels,
+evenly spaced.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -236,13 +238,19 @@ def lme4(train: Rows, test: Rows) -> Predicted:
     return found["mean"].to_numpy(), WIDE * found["sigma"].to_numpy()
 
 
-def models() -> dict[str, Model]:
-    """Return all models by name, those of peers that are installed."""
-    found: dict[str, Model] = {"auto": by_default}
+def variants() -> dict[str, Model]:
+    """Return what is run where it is named."""
+    found: dict[str, Model] = {}
     for likelihood in ("gaussian", "student_t", "contaminated"):
         found[f"auto, {likelihood}"] = partial(by_default, likelihood=likelihood)
     for prior in ("independent", "random_walk"):
         found[f"auto, runs {prior}"] = partial(by_default, run_effects=prior)
+    return found
+
+
+def models() -> dict[str, Model]:
+    """Return all models by name, those of peers that are installed."""
+    found: dict[str, Model] = {"auto": by_default}
     found |= {name: single(given) for name, given in SETTINGS.items()}
     if shutil.which("Rscript"):
         found["lme4"] = lme4
@@ -265,12 +273,19 @@ def folds(rows: Rows, what: str, repeats: int) -> Iterator[npt.NDArray[np.bool_]
             yield np.isin(units, part)
 
 
+def some_runs(rows: Rows, most: int | None) -> Rows:
+    """Return the rows of at most so many runs, evenly spaced in their order."""
+    runs = np.unique(rows.runs)
+    if most is None or len(runs) <= most:
+        return rows
+    return rows.take(np.isin(rows.runs, runs[np.linspace(0, len(runs) - 1, most).astype(int)]))
+
+
 def study(
-    name: str, what: str, repeats: int, chosen: list[str] | None, *, leave: bool = False
+    name: str, what: str, repeats: int, every: dict[str, Model], most: int | None = None
 ) -> pl.DataFrame:
     """Return one row per model: figures and their standard errors over folds."""
-    rows = Rows.of(panels.PANELS[name]())
-    every = {n: m for n, m in models().items() if chosen is None or (n in chosen) != leave}
+    rows = some_runs(Rows.of(panels.PANELS[name]()), most)
     errors: dict[str, list[Predicted]] = {n: [] for n in every}
     seconds = dict.fromkeys(every, 0.0)
     for out in folds(rows, what, repeats):
@@ -278,19 +293,19 @@ def study(
         if what in ("runs", "rows"):
             test = test.take(np.isin(test.ids[:, 1], train.ids[:, 1]))
         for model, model_of in every.items():
-            clock = time.perf_counter()
+            clock = sum(os.times()[:4])
             try:
                 mean, half = model_of(train, test)
             except (ValueError, subprocess.SubprocessError) as error:
                 # Such as slopes of groups that no run is left of.
                 sys.stderr.write(f"{name}, {model}: {str(error)[:160]}\n")
                 mean, half = np.full((2, len(test.y)), np.nan)
-            seconds[model] += time.perf_counter() - clock
+            seconds[model] += sum(os.times()[:4]) - clock
             errors[model].append((test.y - mean, half))
+    known = {"panel": name, "left_out": what, "rows": len(rows.y)}
     return pl.DataFrame(
-        [{"panel": name, "left_out": what, "model": m, **figures(e), "seconds": seconds[m]}
-         for m, e in errors.items()]
-    )  # fmt: skip
+        [{**known, "model": m, **figures(e), "seconds": seconds[m]} for m, e in errors.items()]
+    )
 
 
 def figures(parts: list[Predicted]) -> dict[str, float]:
@@ -312,7 +327,8 @@ def show(table: pl.DataFrame) -> None:
     """Print a panel; * marks the best single setting of ours."""
     single = table.filter(pl.col("model").is_in(list(SETTINGS)))
     best = {k: single[k].min() for k in ("rmse", "median")} if single.height else {}
-    sys.stdout.write(f"\n{table['panel'][0]}, {table['left_out'][0]} left out\n")
+    panel, what, n_rows = table.row(0)[:3]
+    sys.stdout.write(f"\n{panel}, {n_rows} rows, {what} left out\n")
     for r in table.iter_rows(named=True):
         marks = {k: "*" if r["model"] in SETTINGS and r[k] == b else " " for k, b in best.items()}
         sys.stdout.write(
@@ -332,12 +348,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="of the five folds")
     parser.add_argument("--models", nargs="*", help="names; all by default")
     parser.add_argument("--without", nargs="*", help="names of models that are left out")
+    parser.add_argument("--most-runs", type=int, help="of a panel; all by default")
     parser.add_argument("--output", type=Path, help="table to write, .csv")
     given = parser.parse_args()
+    every = models() if given.models is None else models() | variants()
+    chosen = given.models or [n for n in every if n not in (given.without or ())]
     tables = []
     for name in given.panels or DEFAULT:
-        chosen, leave = given.models or given.without, given.models is None
-        tables.append(study(name, given.left_out, given.repeats, chosen, leave=leave))
+        taken = {n: every[n] for n in chosen}
+        tables.append(study(name, given.left_out, given.repeats, taken, given.most_runs))
         show(tables[-1])
         if given.output is not None:
             pl.concat(tables).write_csv(given.output)

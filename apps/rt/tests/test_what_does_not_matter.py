@@ -39,14 +39,14 @@ def rows(seed: int = 0) -> pl.DataFrame:
 def predict(good: Callable[..., object], tmp_path_factory: pytest.TempPathFactory) -> Predict:
     """Return a function that fits tables and predicts others by the command."""
 
-    def predicted(train: Sequence[pl.DataFrame], test: pl.DataFrame) -> Numbers:
+    def predicted(train: Sequence[pl.DataFrame], test: pl.DataFrame, *flags: str) -> Numbers:
         folder = tmp_path_factory.mktemp("same")
         paths: list[Path] = []
         for number, part in enumerate(train):
             paths.append(folder / f"train_{number}.csv")
             part.write_csv(paths[-1])
         test.write_csv(folder / "test.csv")
-        good("fit", "--data", *paths, "--save-dir", folder / "fit")
+        good("fit", "--data", *paths, "--save-dir", folder / "fit", *flags)
         good(
             *("predict", "--artefact", folder / "fit", "--data", folder / "test.csv"),
             *("--output", folder / "out.csv"),
@@ -86,3 +86,12 @@ def test_names_of_species(predict: Predict, reference: Numbers) -> None:
     renamed = pl.when(pl.col("species") == 0).then(70).otherwise(6).cast(pl.Int64).alias("species")
     found = predict([rows().with_columns(renamed)], NEW.with_columns(renamed))
     np.testing.assert_allclose(found, reference, rtol=1e-8)
+
+
+def test_a_copy_under_another_name_leaves_a_species_own_fit(predict: Predict) -> None:
+    # Without a level above pairs the likelihood is that of the table, squared: σ stays.
+    alone = ("--intercept-prior", "flat", "--lambda-slopes", "0.1", "--method", "reml")
+    alone += ("--calibrate.enabled", "false")
+    copy = rows().with_columns(pl.col("species") + 10)
+    once, twice = (predict(train, NEW, *alone) for train in ([rows()], [rows(), copy]))
+    np.testing.assert_allclose(twice, once, rtol=1e-6)

@@ -103,6 +103,7 @@ def test_box_of_axes_is_where_they_are_drawn() -> None:
     np.testing.assert_allclose(numbers.max(axis=0), [right, bottom], atol=0.01)
 
 
+<<<<<<< HEAD
 def test_titles_of_square_panels_are_whole() -> None:
     limits = (-0.4, 6), (-5.1, -2.05), (0.7, 0.94)
     with style():
@@ -112,3 +113,15 @@ def test_titles_of_square_panels_are_whole() -> None:
             axes.set_title("LogP\n37 labels", fontsize=9)
         figure_svg(figure, whole=True)
     assert max(axes.title.get_window_extent().y1 for axes in figure.axes) < figure.bbox.y1
+=======
+def test_titles_of_square_axes_are_inside() -> None:
+    with style():
+        figure = new_figure(9, 3.1)
+        panels = figure.subplots(1, 3)
+        for axes in panels:
+            axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="x", ylabel="y")
+            axes.set_title("task\n30 labels", fontsize=9)
+        figure_svg(figure, whole=True)
+        tops = [axes.title.get_window_extent().y1 / figure.dpi for axes in panels]
+    assert max(tops) < 3.1
+>>>>>>> main

@@ -229,15 +229,15 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
             f"{models}; {rate:.0f} molecules/s."
         )
     if done.bad:
-        rest = done.bad - len(done.first_bad)
+        rest, row = done.bad - len(done.first_bad), "row" if done.bad == 1 else "rows"
         lines.append(
-            f"{done.bad} rows have no prediction, {rejected_beside(done.path).name} says why: rows "
-            f"{', '.join(done.first_bad)}{f' and {rest} more' if rest else ''}."
+            f"{done.bad} {row} without a prediction, {rejected_beside(done.path).name} says why: "
+            f"{row} {', '.join(done.first_bad)}{f' and {rest} more' if rest else ''}."
         )
     if done.far:
         lines.append(
-            f"{done.far} molecules are unlike every training molecule (Tanimoto similarity below "
-            f"{done.far_below:g}): trust their predictions less."
+            f"Unlike every training molecule (Tanimoto similarity below {done.far_below:g}): "
+            f"{done.far}. Trust their predictions less."
         )
     for line in (*lines, f"Predictions: {done.path}"):
         console.print(line, highlight=False, markup=False)

@@ -133,6 +133,10 @@ def figure_svg(figure: Figure, *, whole: bool = False) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
+    engine = figure.get_layout_engine()
+    if engine is not None and any(axes.get_aspect() != "auto" for axes in figure.axes):
+        # Only then are axes square, and the layout of the drawing leaves their titles room.
+        engine.execute(figure)
     # `savefig` would draw everything twice, once to nowhere for the layout, which drawing does too.
     canvas: Any = FigureCanvasSVG(figure)
     canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})

@@ -105,7 +105,7 @@ def assert_scored_as_recorded(run):
     scored = {s.metric: s for s in score_tasks(found, Resampling()) if s.task == "y"}
     assert set(scored) == set(own.tasks["y"].metrics)
     for name, metric in own.tasks["y"].metrics.items():
-        ends = (None, None) if scored[name].interval is None else tuple(scored[name].interval)
-        assert (scored[name].value, ends) == (metric.value, (metric.low, metric.high)), name
+        ends = scored[name].interval or (None, None)
+        assert (scored[name].value, *ends) == (metric.value, metric.low, metric.high), name
     (held,) = score_coverage(found).values()
     assert own.intervals == {"y": held.to_dict()}

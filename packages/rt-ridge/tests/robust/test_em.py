@@ -113,7 +113,7 @@ def weighted(model: Any, rows: dict[str, Any]) -> tuple[SufficientStatistics, Fl
     z = model.summaries_.features.transform(part.covariates)
     u = np.empty(len(z))
     order = np.argsort(rows["groups"][:, 0] * 2**32 + rows["groups"][:, 1], kind="stable")
-    u[order] = weighed(part, z, model.summaries_).weight
+    u[order] = weighed(part, z, model.summaries_).weight.ravel()
     plain = to_statistics(*given, ["x0"], "species", "global")[0]
     return reweighted(plain, stored, model.summaries_).statistics(), u
 

@@ -19,7 +19,7 @@ from rt_ridge._config import RidgeConfig, SamplingConfig, ScalePrior, ScalePrior
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.scales import find_scales
-from rt_ridge.scales._mode import Whitening, maximise
+from rt_ridge.scales._mode import Whitening, _beside, find_from, find_near, maximise
 from rt_ridge.scales._posterior import ScalePosterior, weighted_interval
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from scipy.stats import kstest, norm
@@ -345,3 +345,26 @@ def test_the_maximum_is_reached_however_far_and_whatever_the_steps(far, steps):
 
     found = maximise(bowl, np.zeros(len(centre)), np.array(steps[: len(centre)]))
     np.testing.assert_allclose(found.at, centre, atol=1e-5)
+
+
+def test_a_mode_is_sought_from_that_of_other_rows_where_steps_do_not_lead_there():
+    rng = np.random.default_rng(0)
+    group, compound = np.divmod(np.repeat(np.arange(60), 8), 6)
+    x, noise = rng.normal(size=(2, 480))
+    line, slope = rng.normal(size=(2, 60)).repeat(8, axis=1)
+
+    def model(spread: float, sigma: float) -> Hierarchy:
+        y = compound + spread * (line + slope * x) + sigma * noise
+        keys: dict[str, Any] = {"lambda_slopes": "estimate", "slope_head_mode": "global"}
+        return Hierarchy(stats_of(y, group, compound, x), RidgeConfig(**keys))
+
+    near = find_near(model(0.3, 0.5), None)[1]
+    other = model(0.0, 0.1)
+    assert near is not None
+    assert _beside(other, near) is None
+    found, there = find_near(other, near)
+    assert there is not None
+    np.testing.assert_allclose(found.mean, find_from(other, there).mean, rtol=1e-6)
+    afresh = find_near(other, None)[1]
+    assert afresh is not None
+    np.testing.assert_allclose(found.mean, find_from(other, afresh).mean, rtol=1e-6)

@@ -216,6 +216,30 @@ class CoefficientPredictor:
         # Sums of quadratic forms that nearly cancel may round below 0.
         return mean, np.maximum(variance, 0.0)
 
+    def moments_by_pair(
+        self, design: FloatArray, located: Located
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return mean and variance of the line at n rows of each of K pairs; see `moments`.
+
+        Parameters
+        ----------
+        design : ndarray, [K, n, D]
+            Ones and regressors.
+        located : Located
+            Of the pairs.
+
+        Returns
+        -------
+        mean, variance : ndarray, [K, n]
+        """
+        if (located.source != 0).any():
+            each = np.repeat(np.arange(len(design)), design.shape[1])
+            found = self.moments(design.reshape(len(each), -1), located.take(each))
+            return found[0].reshape(design.shape[:2]), found[1].reshape(design.shape[:2])
+        mean = np.matmul(design, self.mean[located.row, :, None])[..., 0]
+        variance = np.einsum("knd,knd->kn", np.matmul(design, self.cov[located.row]), design)
+        return mean, np.maximum(variance, 0.0)
+
     @cached_property
     def _tables(self) -> list[LineTable]:
         levels = [LineTable(level.mean, level.cov) for level in self.levels]

@@ -115,7 +115,7 @@ class Tails:
         z2 : ndarray
             Expected squared errors over σ².
         """
-        if self.likelihood == "student_t":
+        if self.likelihood == "student_t" and self.nu < MANY_NU:
             return np.asarray((self.nu + 1) / (self.nu + z2))
         if self.likelihood == "contaminated":
             return 1 - self._contaminated(z2) * (1 - self.spread**-2)

@@ -36,11 +36,9 @@ def weighted_folds(
         for name, sums in found.items():
             known = part.of(find(sums.plain.keys, part.keys) >= 0)
             assert known.run is not None
-            out = known.take(of_name[name].members[known.run])
-            if not len(out.keys):
-                continue
-            z = of_name[name].regressors(out.covariates, summaries.features)
-            x = summaries.features.transform(out.covariates)
-            weights = weighed(out, x, summaries)
-            sums.add(out, z, weights, summaries.tails)
+            fold = of_name[name]
+            for out in known.take(fold.members[known.run]).blocks():
+                z = fold.regressors(out.covariates, summaries.features)
+                x = summaries.features.transform(out.covariates)
+                sums.add(out, z, weighed(out, x, summaries), summaries.tails)
     return [HeldOut(name, sums.plain, sums.statistics()) for name, sums in found.items()]

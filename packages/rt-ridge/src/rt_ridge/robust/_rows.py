@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from molpool_common import BoolArray, FloatArray, IntArray
 
-from rt_ridge.statistics._moments import sorted_keys
+from rt_ridge.statistics._moments import alike, sorted_keys
 from rt_ridge.tables._keys import find
 from rt_ridge.tables._rows import Chunk, Columns, frame_chunks, read_rows
 
 MOST_KEPT = 2**27
 """Numbers that are kept in memory, 1 GB; rows beyond are read again each time."""
+
+BLOCK_ROWS = 2**13
+"""Rows that are weighed together: few enough for the processor's own memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,22 @@ class SortedRows:
         run = None if self.run is None else self.run[rows]
         parts = (self.covariates[rows], self.y[rows], run)
         return SortedRows(self.keys[pairs], self.n[pairs], *parts)
+
+    def blocks(self) -> Iterator[SortedRows]:
+        """Yield pairs of as many rows each, some thousand rows at a time."""
+        starts = np.cumsum(self.n) - self.n
+        if not len(starts):
+            return
+        for count, pairs in alike(self.n, BLOCK_ROWS):
+            first, last = int(starts[pairs[0]]), int(starts[pairs[-1]]) + count
+            together = last - first == count * len(pairs)
+            rows: Any = slice(first, last)
+            if not together:
+                rows = (starts[pairs, None] + np.arange(count)).ravel()
+            run = None if self.run is None else self.run[rows]
+            yield SortedRows(
+                self.keys[pairs], self.n[pairs], self.covariates[rows], self.y[rows], run
+            )
 
     def take(self, rows: BoolArray) -> SortedRows:
         """Return some rows, given as a mask [N]."""

@@ -36,8 +36,8 @@ def looks_heavy(rows: StoredRows, summaries: Stage1CoeffSummaries) -> bool:
         Their fit with normal errors.
     """
     n = second = fourth = 0.0
-    for part in rows:
-        z2 = weighed(part, summaries.features.transform(part.covariates), summaries).z2
+    for block in (block for part in rows for block in part.blocks()):
+        z2 = weighed(block, summaries.features.transform(block.covariates), summaries).z2
         n, second, fourth = n + z2.size, second + z2.sum(), fourth + (z2 * z2).sum()
     if second == 0:
         return False

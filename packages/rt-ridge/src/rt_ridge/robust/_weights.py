@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from molpool_common import BoolArray, FloatArray, IntArray
+from molpool_common import BoolArray, FloatArray
 
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
 from rt_ridge.prediction._tails import LOG_2PI, Tails
@@ -74,7 +74,7 @@ def row_weights(
     leave_out : float or None
         Rows farther from the fit to all others than so many of its standard deviations weigh 0.
     """
-    found = RowWeights(residual, line, sigma2, np.ones(len(residual)))
+    found = RowWeights(residual, line, sigma2, np.ones_like(residual))
     found = replace(found, weight=tails.weights(found.z2))
     if leave_out is None:
         return found
@@ -105,44 +105,36 @@ class Reweighted:
         self._second = np.zeros((G, Q, Q))
 
     def add(self, part: SortedRows, z: FloatArray, found: RowWeights, tails: Tails) -> None:
-        """Add the rows of a chunk, all of known pairs.
+        """Add rows of known pairs.
 
         Parameters
         ----------
         part : SortedRows
-            The rows.
-        z : ndarray, [N, P]
+            The rows: n of each of K pairs.
+        z : ndarray, [K n, P]
             Their regressors.
         found : RowWeights
-            Their weights.
+            Their weights, [K, n].
         tails : Tails
             That gave them.
         """
-        u, at = found.weight, np.searchsorted(self.plain.keys, part.keys)
-        starts = np.cumsum(part.n) - part.n
-        # Column by column, each of them contiguous.
-        values = [
-            column - np.repeat(centre[at], part.n)
-            for column, centre in zip(
-                [*z.T, part.y], [*self.plain.mean_x.T, self.plain.mean_y], strict=True
-            )
-        ]
-        there = u > 0
-        self._n[at] += np.add.reduceat(there, starts, dtype=np.int64)
-        self._mass[at] += np.add.reduceat(u, starts)
-        for i, column in enumerate(values):
-            heavy = column * u
-            self._first[at, i] += np.add.reduceat(heavy, starts)
-            for j in range(i + 1):
-                products = np.add.reduceat(heavy * values[j], starts)
-                self._second[at, i, j] += products
-                if i != j:
-                    self._second[at, j, i] += products
+        root, at = np.sqrt(found.weight), np.searchsorted(self.plain.keys, part.keys)
+        values = np.empty((*root.shape, self.plain.P + 1))
+        np.subtract(z.reshape(*root.shape, -1), self.plain.mean_x[at, None], out=values[..., :-1])
+        np.subtract(part.y.reshape(root.shape), self.plain.mean_y[at, None], out=values[..., -1])
+        if self.plain.mean_low is not None:
+            values -= self.plain.mean_low[at, None]
+        values *= root[..., None]
+        there = found.weight > 0
+        self._n[at] += there.sum(axis=1)
+        self._mass[at] += found.weight.sum(axis=1)
+        self._first[at] += np.matmul(root[:, None], values)[:, 0]
+        self._second[at] += np.matmul(values.transpose(0, 2, 1), values)
         self.n_left_out += int((~there).sum())
-        z2 = found.z2[there]
+        u, z2 = found.weight[there], found.z2[there]
         self.sums += tails.sums(z2)
         # What the errors' own distribution adds to the normal one of weighted rows.
-        gain = tails.log_density(z2) + (LOG_2PI + u[there] * z2) / 2
+        gain = tails.log_density(z2) + (LOG_2PI + u * z2) / 2
         self.log_density += float(gain.sum())
 
     def statistics(self) -> SufficientStatistics:
@@ -152,9 +144,8 @@ class Reweighted:
         mass, first = self._mass[seen], self._first[seen]
         shift = first / mass[:, None]
         mean = np.concatenate([plain.mean_x, plain.mean_y[:, None]], axis=1)
-        mean, low = two_sum(mean, shift)
-        if plain.mean_low is not None:
-            low = low + plain.mean_low
+        off = shift if plain.mean_low is None else shift + plain.mean_low
+        mean, low = two_sum(mean, off)
         scatter = self._second[seen] - first[:, :, None] * shift[:, None, :]
         # A single row has no scatter, whatever rounding leaves.
         scatter[self._n[seen] == 1] = 0.0
@@ -187,24 +178,38 @@ def reweighted(
     """
     found = Reweighted(plain)
     for part in rows:
-        known = part.of(find(plain.keys, part.keys) >= 0)
-        if len(known.keys):
-            z = summaries.features.transform(known.covariates)
-            found.add(known, z, weighed(known, z, summaries), summaries.tails)
+        for block in part.of(find(plain.keys, part.keys) >= 0).blocks():
+            z = summaries.features.transform(block.covariates)
+            found.add(block, z, weighed(block, z, summaries), summaries.tails)
     return found
 
 
-def weighed(part: SortedRows, z: FloatArray, summaries: Stage1CoeffSummaries) -> RowWeights:
-    """Return the weights that a fit gives sorted rows with regressors z [N, P]."""
-    groups, compounds = unpack(part.keys)
+def weighed(block: SortedRows, z: FloatArray, summaries: Stage1CoeffSummaries) -> RowWeights:
+    """Return the weights that a fit gives rows.
+
+    Parameters
+    ----------
+    block : SortedRows
+        The rows: n of each of K pairs.
+    z : ndarray, [K n, P]
+        Their regressors.
+    summaries : Stage1CoeffSummaries
+        The fit.
+
+    Returns
+    -------
+    RowWeights
+        [K, n].
+    """
+    groups, compounds = unpack(block.keys)
+    design = np.ones((len(block.keys), int(block.n[0]), 1 + z.shape[1]))
+    design[..., 1:] = z.reshape(*design.shape[:2], -1)
     # A pair that lost all its rows is expected where its levels say.
     located = summaries.coefficients.locate(groups, compounds, None)
-    each: IntArray = np.repeat(np.arange(len(part.keys)), part.n)
-    design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
-    mean, line = summaries.coefficients.moments(design, located.take(each))
+    mean, line = summaries.coefficients.moments_by_pair(design, located)
     nothing: BoolArray = np.isnan(mean)
     # Where no level says anything, neither does the row's distance from it.
-    residual = np.where(nothing, 0.0, part.y - mean)
-    sigma2 = summaries.noise.of(groups)[each]
+    residual = np.where(nothing, 0.0, block.y.reshape(mean.shape) - mean)
     line = np.where(nothing, 0.0, line)
+    sigma2 = np.broadcast_to(summaries.noise.of(groups)[:, None], mean.shape)
     return row_weights(residual, line, sigma2, summaries.tails, summaries.leave_out)

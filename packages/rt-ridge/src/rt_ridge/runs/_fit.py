@@ -40,11 +40,10 @@ def of_runs(
     """Return the statistics of the rows of some runs, given as a mask [R]."""
     sums = Reweighted(stats)
     for part in rows:
-        known = part.take(runs[part.run])
-        if len(known.keys):
-            zero = np.zeros(len(known.y))
+        for block in part.take(runs[part.run]).blocks():
+            zero = np.zeros((len(block.keys), int(block.n[0])))
             whole = RowWeights(zero, zero, zero + 1, zero + 1)
-            sums.add(known, features.transform(known.covariates), whole, NORMAL)
+            sums.add(block, features.transform(block.covariates), whole, NORMAL)
     return replace(sums.statistics(), weight=None)
 
 

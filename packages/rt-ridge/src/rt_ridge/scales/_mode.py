@@ -144,25 +144,35 @@ def find_near(hierarchy: Hierarchy, near: Near | None) -> tuple[ScalePosterior, 
         Without intervals; where the next model may start, None where there are too many scales.
     """
     size, start = hierarchy.layout.size, hierarchy.unconstrained(hierarchy.layout.start())
-    if near is not None and len(near.at) == size:
-        # The noise moves most, by about what the scatter within pairs does.
-        shift = np.zeros(size)
-        shift[:1] = start[:1] - near.start[:1]
-        near = replace(near, at=near.at + shift, start=start)
-        moved = _beside(hierarchy, near)
-    else:
-        moved = None
+    if near is None or len(near.at) != size:
+        return _searched(hierarchy, mode(hierarchy, QUICK_TOLERANCE).at, start)
+    # The noise moves most, by about what the scatter within pairs does.
+    shift = np.zeros(size)
+    shift[:1] = start[:1] - near.start[:1]
+    near = replace(near, at=near.at + shift, start=start)
+    moved = _beside(hierarchy, near)
     if moved is None:
-        moved = mode(hierarchy, QUICK_TOLERANCE).at
-        near = None
-        if 0 < size <= MAX_CURVATURE:
-            cov = spread(curvature(hierarchy.log_posterior, moved))
-            near = Near(settled(hierarchy, moved, cov), cov, start)
-            moved = near.at
-    elif near is not None:
-        near = replace(near, at=moved)
-    nothing = np.full(size, np.nan)
-    return _posterior(hierarchy, Optimum(moved, 0.0, 0.0, 0), nothing, nothing), near
+        steps = np.sqrt(np.diagonal(near.cov))
+        best = maximise(hierarchy.log_posterior, near.at, steps, tolerance=QUICK_TOLERANCE)
+        return _searched(hierarchy, best.at, start)
+    return _alone(hierarchy, moved), replace(near, at=moved)
+
+
+def _searched(
+    hierarchy: Hierarchy, at: FloatArray, start: FloatArray
+) -> tuple[ScalePosterior, Near | None]:
+    """Return a mode that was searched for, and its curvature; see `find_near`."""
+    if not 0 < len(at) <= MAX_CURVATURE:
+        return _alone(hierarchy, at), None
+    cov = spread(curvature(hierarchy.log_posterior, at))
+    at = settled(hierarchy, at, cov)
+    return _alone(hierarchy, at), Near(at, cov, start)
+
+
+def _alone(hierarchy: Hierarchy, at: FloatArray) -> ScalePosterior:
+    """Return a mode without intervals."""
+    nothing = np.full(len(at), np.nan)
+    return _posterior(hierarchy, Optimum(at, 0.0, 0.0, 0), nothing, nothing)
 
 
 def find_from(hierarchy: Hierarchy, near: Near) -> ScalePosterior:
