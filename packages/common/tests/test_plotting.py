@@ -103,17 +103,6 @@ def test_box_of_axes_is_where_they_are_drawn() -> None:
     np.testing.assert_allclose(numbers.max(axis=0), [right, bottom], atol=0.01)
 
 
-<<<<<<< HEAD
-def test_titles_of_square_panels_are_whole() -> None:
-    limits = (-0.4, 6), (-5.1, -2.05), (0.7, 0.94)
-    with style():
-        figure = new_figure(9, 3.1)
-        for axes, ends in zip(figure.subplots(1, 3), limits, strict=True):
-            axes.set(aspect="equal", xlabel="measured", ylabel="predicted", xlim=ends, ylim=ends)
-            axes.set_title("LogP\n37 labels", fontsize=9)
-        figure_svg(figure, whole=True)
-    assert max(axes.title.get_window_extent().y1 for axes in figure.axes) < figure.bbox.y1
-=======
 def test_titles_of_square_axes_are_inside() -> None:
     with style():
         figure = new_figure(9, 3.1)
@@ -124,4 +113,3 @@ def test_titles_of_square_axes_are_inside() -> None:
         figure_svg(figure, whole=True)
         tops = [axes.title.get_window_extent().y1 / figure.dpi for axes in panels]
     assert max(tops) < 3.1
->>>>>>> main

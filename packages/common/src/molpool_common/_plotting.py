@@ -107,10 +107,6 @@ def _plain_figure() -> type[Any]:
                 # A letter that the font lacks is a letter that the page's font has.
                 warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 warnings.filterwarnings("ignore", ".*Matplotlib currently does not support")
-                engine = self.get_layout_engine()
-                if engine is not None and any(a.get_aspect() != "auto" for a in self.axes):
-                    # Axes of fixed proportions shrink after a first layout, and their titles move.
-                    engine.execute(self)
                 super().draw(renderer)
 
     return PlainFigure
