@@ -260,6 +260,13 @@ def _model_paths(config: PredictConfig) -> list[Path]:
     paths = [Path(path) for path in given]
     for path in paths:
         check_model_path(path, "models" if config.models else "model_dir")
+        if config.latent and not is_tabular(path):
+            raise InputError(
+                "--latent",
+                expected="runs of molpool-train auto, blend or tabular, which learn assays' limits",
+                found="another model",
+                where=str(path),
+            )
     twice = [str(p) for i, p in enumerate(paths) if p.absolute() in map(Path.absolute, paths[:i])]
     if twice:
         raise InputError("--models", expected="different models", found=f"{twice[0]!r} twice")
@@ -550,6 +557,8 @@ class ChunkPredictor:
         A row for each row of the table, where the user gave such a file.
     shift : ShiftModel or None
         What weighs the rows that calibrate, where that is asked for.
+    latent : bool
+        Whether values behind the assays are predicted, which may lie beyond their limits.
     """
 
     model: SavedModel
@@ -562,6 +571,7 @@ class ChunkPredictor:
     levels: Sequence[float] = (LEVEL,)
     files: FeatureFiles = field(default_factory=FeatureFiles)
     shift: ShiftModel | None = None
+    latent: bool = False
 
     @classmethod
     def from_config(cls, config: PredictConfig, model: SavedModel, path: Path) -> ChunkPredictor:
@@ -570,9 +580,10 @@ class ChunkPredictor:
             model,
             config.batch_size,
             config.on_bad_smiles == "error",
-            calibration=_calibration(path),
+            calibration=_calibration(path, unlimited=config.latent),
             levels=config.level,
             files=_files(config, model),
+            latent=config.latent,
         )
         section = config.applicability
         needed = found.calibration is not None and (
@@ -648,6 +659,11 @@ class ChunkPredictor:
         if self.stop_at_bad:
             _refuse_bad(frame, read.reasons)
         texts = [smiles[i] or "" for i in read.rows.tolist()]
+        if self.latent:
+            from molpool_pipelines.models._tabular import TabularModel
+
+            assert isinstance(self.model, TabularModel)
+            return read, self.model.predict(texts, self.batch_size, latent=True)
         if not self.files:
             return read, self.model.predict(texts, self.batch_size)
         from molpool_pipelines.models._chemprop import ChempropModel
@@ -702,9 +718,14 @@ def _toward(
     return replace(predictor, shift=shift, note=both)
 
 
-def _calibration(path: Path) -> Calibration | None:
+def _calibration(path: Path, *, unlimited: bool = False) -> Calibration | None:
+    """Return what calibrates a run; without the limits at which intervals end, if so asked."""
     file = calibration_file(path)
-    return None if file is None else Calibration.load(file)
+    found = None if file is None else Calibration.load(file)
+    if found is None or not unlimited:
+        return found
+    none = np.full(len(found.task_types), np.inf)
+    return replace(found, floor=-none, ceiling=none)
 
 
 def _not_empty(smiles: Sequence[str | None]) -> _Read:
