@@ -4,8 +4,9 @@ Every model is fitted within each training fold: scales, widths of kernels, earl
 and the weights of blends, which come from five inner folds. MUSK1, Tiger and Elephant have the
 stored 5 x 10 folds, and a bag is called at probability 0.5. EUOS25 is a draw of known odds with
 conformers and 2D features, five folds by scaffold, and the mean of the areas under the curves of
-its four tasks. Predictions are kept, out of the inner folds too, so that blends of any models
-follow without fitting again. What is cheap comes first, all sets and models before more folds.
+its four tasks; a repeat is another seed in the same folds. Predictions are kept, out of the inner
+folds too, so that blends of any models follow without fitting again. What is cheap comes first, all
+sets and models before more folds.
 
     python studies/bags.py run results.jsonl --cache features
     python studies/bags.py table results.jsonl
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import mil_euos_study
+import mil_small
 import numpy as np
 import polars as pl
 import torch
@@ -41,6 +43,7 @@ from molpool_pipelines.models import (
     mix,
 )
 from molpool_pipelines.scores import corrected_resampled_t
+from scipy.special import expit, logit
 from study_results import Results, table
 
 CHEAP = (
@@ -69,9 +72,9 @@ OWN_WORDS = {
     "blend without attention": "default blend without attention",
 }
 
-EUOS, FOLDS, VALIDATION, THIN = "euos25", 5, 0.15, 6
-"""A sixth of the molecules that `mil_euos_study.py` draws, but all of the rarest kind."""
-INNER = 5
+EUOS, FOLDS, VALIDATION, THIN = "euos25", 5, 0.15, 16
+"""A sixteenth of the molecules that `mil_euos_study.py` draws, but all of the rarest kind."""
+SEEDS, LEAST_SHARE = 5, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +102,13 @@ class BagSet:
                 areas.append(mil_euos_study.METRICS["AUC"](y, said[:, t], sample_weight=weights))
         return float(np.mean(areas))
 
-    def inner(self, rows: Any, seed: int) -> list[Split]:
+    def inner(self, rows: Any, seed: int, n: int) -> list[Split]:
         """Return folds of some of the bags."""
         part = self.data.take(rows)
         by, smiles = ("stratified", None) if self.weights is None else ("scaffold", part.smiles)
         val = 0 if self.weights is None else VALIDATION
         return make_folds(
-            by, INNER, groups=part.ids, labels=part.labels, smiles=smiles, val_ratio=val, seed=seed
+            by, n, groups=part.ids, labels=part.labels, smiles=smiles, val_ratio=val, seed=seed
         )
 
 
@@ -120,15 +123,20 @@ def bag_set(name: str, cache: Path | None) -> BagSet:
     counts = dict(zip(frame["ID"].cast(pl.String), frame["weight"], strict=True))
     assert data.smiles is not None
     folds = make_folds("scaffold", FOLDS, groups=data.ids, smiles=data.smiles, val_ratio=VALIDATION)
-    return BagSet(data, [folds], np.array([counts[i] for i in data.ids]))
+    return BagSet(data, [folds] * SEEDS, np.array([counts[i] for i in data.ids]))
 
 
-def fitted(name: str, data: BagData, fold: Split, seed: int) -> BagMember:
-    """Return a model with the command's defaults, fitted to the bags of a fold that train."""
+def fitted(name: str, data: BagData, fold: Split, seed: int, members: int | None) -> BagMember:
+    """Return a model with the command's defaults, fitted to the bags of a fold that train.
+
+    Of networks there may be fewer `members` than by default.
+    """
     if name in NETWORKS:
         # Nothing of a small set is held back: its defaults stop at no validation.
-        given = {"use_2d": data.x2d is not None, "mean_residual": float(name == "mean_pool")}
-        config = MILConfig.model_validate({"model": given}).for_bags(len(fold.train))
+        model = {"use_2d": data.x2d is not None, "mean_residual": float(name == "mean_pool")}
+        training = {} if members is None else {"members": members}
+        values = {"model": model, "training": training}
+        config = MILConfig.model_validate(values).for_bags(len(fold.train))
         val = data.take(fold.val) if len(fold.val) else None
         return AttentionMember(fit(config, data.take(fold.train), val, seed=seed).module)
     train = data.take(np.sort(np.concatenate([fold.train, fold.val])))
@@ -148,7 +156,7 @@ def cells(
         for repeat in range(repeats):
             for name in names:
                 for model in [m for m in some if m in models]:
-                    if name != EUOS or (repeat == 0 and model not in REFERENCES):
+                    if name != EUOS or model not in REFERENCES:
                         yield name, model, repeat
 
 
@@ -158,31 +166,77 @@ def run(results: Results, names: Sequence[str], given: argparse.Namespace) -> No
     for name, model, repeat in cells(names, given.models, given.repeats):
         if name not in known:
             known[name] = bag_set(name, given.cache)
+        if given.at_once and model == "attention":
+            at_once(results, name, known[name], repeat, given)
+            continue
         for number, fold in enumerate(known[name].repeats[repeat]):
             key = {"set": name, "model": model, "repeat": repeat, "fold": number}
             if not results.has(**key):
-                results.add(**key, **said(known[name], model, fold, 1000 * repeat + number))
+                seed = 1000 * repeat + number
+                results.add(**key, **said(known[name], model, fold, seed, given))
 
 
-def said(of: BagSet, model: str, fold: Split, seed: int) -> dict[str, Any]:
+def at_once(
+    results: Results, name: str, of: BagSet, repeat: int, given: argparse.Namespace
+) -> None:
+    """Add what networks of attention say that `mil_small` trains at once on all folds."""
+    folds, every = of.repeats[repeat], np.arange(len(of.data))
+    if results.has(set=name, model="attention", repeat=repeat, fold=len(folds) - 1):
+        return
+    rests = [np.sort(np.concatenate([fold.train, fold.val])) for fold in folds]
+    inner = [of.inner(rest, 1000 * repeat + k, given.inner) for k, rest in enumerate(rests)]
+    setting, members = mil_small.BASE | {"mixup": 0.4}, given.members or 5
+    times, found = [time.process_time()], []
+    for j in range(-1, given.inner):
+        train = rests if j < 0 else [r[w[j].train] for r, w in zip(rests, inner, strict=True)]
+        splits = np.stack([np.isin(every, rows) for rows in train])
+        p = mil_small.trained(of.data, splits, setting, members, 40, 100 * repeat + j + 1)[40]
+        # As `MILEnsemble`: the mean of logits.
+        found.append(expit(logit(np.clip(p, 1e-7, 1 - 1e-7)).mean(axis=1)))
+        times.append(time.process_time())
+    for k, fold in enumerate(folds):
+        held = np.full(len(rests[k]), np.nan)
+        for j, within in enumerate(inner[k]):
+            held[within.test] = found[j + 1][k, rests[k][within.test]]
+        results.add(
+            set=name,
+            model="attention",
+            repeat=repeat,
+            fold=k,
+            test=np.round(found[0][k, fold.test, None], 5).tolist(),
+            inner=np.round(held[:, None], 5).tolist(),
+            seconds=round((times[1] - times[0]) / len(folds), 3),
+            seconds_inner=round((times[-1] - times[1]) / len(folds), 3),
+            folds_inner=given.inner,
+            members=members,
+            at_once=True,
+        )
+
+
+def said(
+    of: BagSet, model: str, fold: Split, seed: int, given: argparse.Namespace
+) -> dict[str, Any]:
     """Return predictions of a fold's test bags and, out of inner folds, of its other bags."""
     rest = np.sort(np.concatenate([fold.train, fold.val]))
     part = of.data.take(rest)
     start = time.process_time()
     inner: list[Any] = []
-    if model not in ALONE:
+    if model not in ALONE and given.inner:
         held = np.full((len(part), of.labels.shape[1]), np.nan)
-        for within in of.inner(rest, seed):
-            one = fitted(model, part, within, seed)
+        for within in of.inner(rest, seed, given.inner):
+            one = fitted(model, part, within, seed, given.members)
             held[within.test] = one.predict_with_sd(part.take(within.test))[0]
         inner = np.round(held, 5).tolist()
     whole = time.process_time()
-    test, _ = fitted(model, of.data, fold, seed).predict_with_sd(of.data.take(fold.test))
+    whole_model = fitted(model, of.data, fold, seed, given.members)
+    test, _ = whole_model.predict_with_sd(of.data.take(fold.test))
     return {
         "test": np.round(test, 5).tolist(),
         "inner": inner,
         "seconds": round(time.process_time() - whole, 3),
         "seconds_inner": round(whole - start, 3),
+        "folds_inner": given.inner,
+        **({"members": given.members} if model in NETWORKS else {}),
     }
 
 
@@ -213,7 +267,10 @@ class Scored:
 
     def _blend(self, name: str, models: Sequence[str]) -> None:
         """Add the scores of models mixed by what they say out of the inner folds."""
-        each = [{key[1:] for key in self.rows if key[0] == model} for model in models]
+        each = [
+            {key[1:] for key, row in self.rows.items() if key[0] == model and row["inner"]}
+            for model in models
+        ]
         shared = sorted(set.intersection(*each))
         weights, scores, seconds = [], {}, 0.0
         for cell in shared:
@@ -222,7 +279,13 @@ class Scored:
             rest = np.sort(np.concatenate([fold.train, fold.val]))
             kinds = (self.of.data.task_kind,) * self.of.labels.shape[1]
             inner = np.stack([_columns(row["inner"]) for row in rows])
-            weights.append(blend_weights(self.of.labels[rest], inner, kinds))
+            found = blend_weights(self.of.labels[rest], inner, kinds)
+            at = np.array([model == "attention" for model in models])
+            if at.any() and found[at].mean() < LEAST_SHARE:
+                # The command leaves it out, too.
+                found[at] = 0
+                found[~at] = blend_weights(self.of.labels[rest], inner[~at], kinds)
+            weights.append(found)
             tests = np.stack([_columns(row["test"]) for row in rows])
             mean, _ = mix(tests, np.full(tests.shape, np.nan), weights[-1])
             scores[cell] = self.of.score(fold.test, mean)
@@ -260,6 +323,19 @@ class Scored:
             return float(off.mean()) if len(off) else np.nan, np.nan, np.nan
         found = corrected_resampled_t(off, self._ratio)
         return found.difference, found.error, found.p
+
+    def single(self, blend: str) -> str:
+        """Return the single model that is best in the folds of a blend."""
+        folds = self.scores[blend]
+        there = [m for m in self.scores if m in MODELS and folds.keys() <= self.scores[m].keys()]
+        return max(there, key=lambda model: np.mean([self.scores[model][cell] for cell in folds]))
+
+    def by_seed(self, model: str) -> FloatArray:
+        """Return the mean score of each repeat."""
+        found: dict[int, list[float]] = {}
+        for (repeat, _), score in self.scores[model].items():
+            found.setdefault(repeat, []).append(score)
+        return np.array([np.mean(scores) for scores in found.values()])
 
     def auc(self, model: str) -> float:
         """Return the area under the curve over all test bags of a repeat, the mean of repeats."""
@@ -302,7 +378,17 @@ def tables(scored: dict[str, Scored]) -> str:
         text += table([*head, *(["AUC"] if one else []), "CPU s a fit", "folds"], body)
         for blend, shares in of.shares.items():
             each = ", ".join(f"{words(m)} {share:.0%}" for m, share in shares.items())
-            text += f"\nShares, {words(blend)}: {each}.\n"
+            other = of.single(blend)
+            off, error, p = of.against(blend, other)
+            text += (
+                f"\n{words(blend).capitalize()} against {words(other)}, the best single model in "
+                f"its {len(of.scores[blend])} folds: {off:+.3f} ± {error:.3f} (p {p:.2f}). Shares: "
+                f"{each}.\n"
+            )
+        if not one:
+            noise = {m: of.by_seed(m) for m in of.scores if len(of.by_seed(m)) > 1}
+            each = ", ".join(f"{words(m)} {np.std(v, ddof=1):.3f}" for m, v in noise.items())
+            text += f"\nSd of the mean over seeds: {each}.\n"
     return text
 
 
@@ -337,6 +423,13 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=(*SETS, EUOS), default=(*SETS, EUOS))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--repeats", type=int, default=5, choices=range(1, 6))
+    parser.add_argument("--members", type=int, help="networks of attention, by default as ever")
+    parser.add_argument(
+        "--at-once", action="store_true", help="networks as `mil_small.py` trains them, no EUOS25"
+    )
+    parser.add_argument(
+        "--inner", type=int, default=5, help="inner folds, for weights of blends; 0: none"
+    )
     parser.add_argument("--cache", type=Path, help="folder of computed features of molecules")
     given = parser.parse_args()
     torch.set_num_threads(1)

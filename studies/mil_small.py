@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from mil_attn import BagData
 from mil_study import SETS
-from molpool_common import FloatArray, roc_auc
+from molpool_common import BoolArray, FloatArray, roc_auc
 from study_results import Results, table
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -38,6 +38,8 @@ BASE: dict[str, Any] = {
     "features": 0.0,
     "clip": 0.0,
     "mixup": 0.0,
+    "kept": 1.0,
+    "rebuilt": 0.0,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "as in mil_study": {},
@@ -46,6 +48,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "features clipped at 2 sd": {"clip": 2.0},
     "mix-up 0.4": {"mixup": 0.4},
     "dropout 0.5, weight decay 0.1": {"dropout": 0.5, "weight_decay": 0.1},
+    "mix-up 0.4, third of features chosen": {"mixup": 0.4, "kept": 1 / 3},
+    "mix-up 0.4, instances rebuilt": {"mixup": 0.4, "rebuilt": 0.5},
 }
 AFTER = (10, 20, 30, 40, 60)
 _TO_REPORT = 40
@@ -126,11 +130,16 @@ class Networks(nn.Module):
         self.project, self.norm_3d = Linear(k, width, width), Norm(k, width)
         self.mixer = Encoder(k, width, width, 1, dropout, gated=False)
         self.head = Linear(k, width, 1)
+        self.rebuild = Linear(k, width, n_features)
 
     def forward(
         self, x: Tensor, bag: Tensor, n_bags: int, mixed: tuple[Tensor, Tensor] | None = None
-    ) -> Tensor:
-        """Return logits [K, B] of instances [K, M, F], whose bags are [M]."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits [K, B] of instances [K, M, F], whose bags are [M].
+
+        And how far instances are off [K, M] that a linear layer makes of what is encoded.
+        """
+        given = x
         k, m, n_features = x.shape
         left_out = self.setting["features"] if self.training else 0.0
         if left_out:
@@ -152,7 +161,8 @@ class Networks(nn.Module):
         if mixed is not None:
             share, partner = mixed[0][..., None], mixed[1][..., None].expand_as(joined)
             joined = share * joined + (1 - share) * joined.gather(1, partner)
-        return self.head(self.mixer(joined))[..., 0]
+        off = ((self.rebuild(rows) - given) ** 2).mean(2)
+        return self.head(self.mixer(joined))[..., 0], off
 
     def _stay(self, k: int, bag: Tensor, n_bags: int) -> Tensor:
         """Return which instances [K, M] stay: at least one of each bag."""
@@ -163,17 +173,33 @@ class Networks(nn.Module):
         return (draw >= rate) | (draw == top.gather(1, at))
 
 
-def scaled(data: BagData, fold: Any, clip: float) -> Tensor:
-    """Return instances [folds, M, F] scaled by what trains in each fold."""
+def scaled(data: BagData, trains: BoolArray, clip: float, kept: float) -> Tensor:
+    """Return instances [S, M, F] scaled by the bags that train in each split [S, N].
+
+    Features that are not kept are 0.
+    """
     assert data.instances is not None
     x = data.instances[:, data.instances.std(axis=0) > 0].astype(np.float64)
-    of = fold[np.repeat(np.arange(len(data)), data.sizes)]
+    of = np.repeat(np.arange(len(data)), data.sizes)
     parts = []
-    for tested in np.unique(fold):
-        mean, sd = x[of != tested].mean(0), x[of != tested].std(0)
+    for split in trains:
+        mean, sd = x[split[of]].mean(0), x[split[of]].std(0)
         z = (x - mean) / np.where(sd > 0, sd, 1.0)
+        if kept < 1:
+            z *= _apart(data, z, split) >= 1 - kept
         parts.append(clip * np.tanh(z / clip) if clip else z)
     return torch.tensor(np.stack(parts), dtype=torch.float32)
+
+
+def _apart(data: BagData, z: FloatArray, trains: BoolArray) -> FloatArray:
+    """Return the rank [F], 0 to 1, of Welch's t of the means of bags of either class."""
+    assert data.labels is not None
+    means = np.add.reduceat(z, data.bounds[:-1]) / data.sizes[:, None]
+    one, other = (means[trains & (data.labels[:, 0] == label)] for label in (1, 0))
+    t = np.abs(one.mean(0) - other.mean(0)) / np.sqrt(
+        one.var(0) / len(one) + other.var(0) / len(other) + 1e-12
+    )
+    return t.argsort().argsort() / len(t)
 
 
 def mixing(alpha: float, here: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -186,14 +212,24 @@ def mixing(alpha: float, here: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Te
 
 
 def trained(
-    data: BagData, fold: Any, setting: dict[str, Any], members: int, epochs: int, seed: int
+    data: BagData,
+    splits: BoolArray,
+    setting: dict[str, Any],
+    members: int,
+    epochs: int,
+    seed: int,
 ) -> dict[int, FloatArray]:
-    """Return predictions [N, members] of tested bags after some numbers of epochs."""
+    """Return probabilities [S, members, N] of all bags after some numbers of epochs.
+
+    Of networks that are trained at once, `members` on the bags of each split [S, N].
+    """
     assert data.labels is not None
-    n, folds = len(data), len(np.unique(fold))
-    x, y = scaled(data, fold, setting["clip"]), torch.tensor(data.labels[:, 0]).float()
-    which = torch.arange(folds * members) // members
-    trains = torch.tensor(fold[None, :] != np.unique(fold)[:, None]).float()[which]
+    n = len(data)
+    x = scaled(data, splits, setting["clip"], setting["kept"])
+    y = torch.tensor(data.labels[:, 0]).float()
+    which = torch.arange(len(splits) * members) // members
+    trains = torch.tensor(splits).float()[which]
+    n_batches = round(n * splits.mean() / setting["batch"])
     torch.manual_seed(seed)
     networks = Networks(len(which), x.shape[2], setting)
     rate = {"lr": setting["lr"], "weight_decay": setting["weight_decay"]}
@@ -201,32 +237,36 @@ def trained(
     rng, found = np.random.default_rng(seed), {}
     for epoch in range(1, epochs + 1):
         networks.train()
-        # A tenth of a batch tests in one of the folds and does not count there.
-        for some in np.array_split(rng.permutation(n), round(n * 0.9 / setting["batch"])):
+        # What of a batch does not train in a split does not count there.
+        for some in np.array_split(rng.permutation(n), n_batches):
             rows = np.concatenate([np.arange(*data.bounds[b : b + 2]) for b in some])
             bag = torch.tensor(np.repeat(np.arange(len(some)), data.sizes[some]))
             here, labels, mixed = trains[:, some], y[some].expand(len(which), -1), None
             if setting["mixup"]:
                 labels, mixed = mixing(setting["mixup"], here, labels)
-            logits = networks(x[:, rows][which], bag, len(some), mixed)
+            logits, off = networks(x[:, rows][which], bag, len(some), mixed)
             loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+            total = (loss * here).sum(1) / here.sum(1).clamp(min=1)
+            if setting["rebuilt"]:
+                count = here[:, bag]
+                of_rows = (off * count).sum(1) / count.sum(1).clamp(min=1)
+                total = total + setting["rebuilt"] * of_rows
             optimiser.zero_grad()
-            ((loss * here).sum(1) / here.sum(1).clamp(min=1)).sum().backward()
+            total.sum().backward()
             optimiser.step()
         if epoch in AFTER:
-            found[epoch] = tested(networks, data, x, fold, members)
+            found[epoch] = said(networks, data, x, members)
     return found
 
 
 @torch.inference_mode()
-def tested(networks: Networks, data: BagData, x: Tensor, fold: Any, members: int) -> FloatArray:
-    """Return the probabilities [N, members] of each bag by the networks that did not see it."""
+def said(networks: Networks, data: BagData, x: Tensor, members: int) -> FloatArray:
+    """Return the probabilities [S, members, N] of each bag by each network."""
     networks.eval()
     bag = torch.tensor(np.repeat(np.arange(len(data)), data.sizes))
     which = torch.arange(len(x)).repeat_interleave(members)
-    p = networks(x[which], bag, len(data)).sigmoid().double().view(len(x), members, -1).numpy()
-    place = np.unique(fold, return_inverse=True)[1]
-    return np.asarray(p[place, :, np.arange(len(data))])
+    logits, _ = networks(x[which], bag, len(data))
+    return np.asarray(logits.sigmoid().double().view(len(x), members, -1).numpy())
 
 
 def scores(p: FloatArray, y: FloatArray) -> dict[str, float]:
@@ -276,9 +316,12 @@ def main() -> None:
                 continue
             started, wanted = time.process_time(), {**BASE, **SETTINGS[setting]}
             fold = number[:, given.repeat]
-            of = trained(data, fold, wanted, given.members, given.epochs, given.repeat)
+            splits = fold[None, :] != np.unique(fold)[:, None]
+            of = trained(data, splits, wanted, given.members, given.epochs, given.repeat)
             seconds = round(time.process_time() - started, 1)
-            for epoch, p in of.items():
+            place = np.unique(fold, return_inverse=True)[1]
+            for epoch, every in of.items():
+                p = every[place, :, np.arange(len(data))]
                 row = {"epoch": epoch, "members": given.members, "seconds": seconds}
                 results.add(**key, **row, **scores(p, data.labels[:, 0]))
     sys.stdout.write(tables(results))

@@ -4,11 +4,11 @@
     python studies/scaling.py table results.jsonl
     python studies/scaling.py figure results.jsonl docs/explanation/scaling.svg
 
-Each command runs as a process of its own, on one thread, on tables of 100, 316, 1 000 ... rows of
-distinct molecules (or of retention times: 50 compounds, a run for each 50 rows), without caches.
-Counted are the seconds of the processor, which other work on the machine hardly touches, and the
-most memory of a process. Fitted is seconds = start + rate · n^exponent, by least squares of the
-logarithm.
+Each command runs as a process of its own, on one thread, on tables of 100, 1 000, 3 162 ... rows of
+distinct molecules (or of retention times: 50 compounds, a run for each 50 rows), without caches;
+the sampler's index is of 20 tasks, 30 % of whose cells have a label. Counted are the seconds of the
+processor, which other work on the machine hardly touches, and the most memory of a process. Fitted
+is seconds = start + rate · n^exponent, by least squares of the logarithm.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from study_results import Results, table
 
 Floats = npt.NDArray[np.float64]
 
-SIZES = tuple(round(10 ** (2 + k / 2)) for k in range(9))
+SIZES = (100, 1000, 3162, 10_000, 31_623, 100_000, 1_000_000, 10_000_000)
 RINGS = (
     *("c1cc({a})c({b})c({c})c1", "c1nc({a})c({b})nc1{c}", "c1({a})ccc2c({b})c({c})ccc2c1"),
     *("C1CC({a})N({b})CC1{c}", "c1({a})oc({b})cc1{c}", "c1({a})sc({b})cc1{c}"),
@@ -54,24 +54,25 @@ LABELS = "--smiles-column SMILES --target-columns y z"
 ALONE = "--baselines none --data.cache-dir none"
 MODEL = f"train chemprop --data-path {{here}}/1000.csv {LABELS} {ALONE} --training.epochs 1"
 PIPELINES = {
+    "sampler index": Pipeline(f"python {__file__} index {{n}}", 10_000_000),
     "describe": Pipeline(f"data describe {{table}} {LABELS} --output {{out}}.html"),
     "train tabular": Pipeline(
-        f"train tabular --data-path {{table}} {LABELS} {ALONE} --model lightgbm --save-dir {{out}}"
+        f"train tabular --data-path {{table}} {LABELS} {ALONE} --model lightgbm --save-dir {{out}}",
+        10_000,
     ),
     "train chemprop, an epoch": Pipeline(
         f"train chemprop --data-path {{table}} {LABELS} {ALONE} --training.epochs 1 "
         "--save-dir {out}",
-        31_623,
+        10_000,
     ),
     "predict": Pipeline(
-        "evaluate predict --model-dir {here}/model --data-path {table} --output {out}.parquet"
+        "evaluate predict --model-dir {here}/model --data-path {table} --output {predicted}"
     ),
     "score": Pipeline(
-        "evaluate score --predictions {here}/predicted-{n}.parquet --data-path {table} "
-        "--save-dir {out}"
+        "evaluate score --predictions {predicted} --data-path {table} --save-dir {out}"
     ),
     "affinity": Pipeline(
-        f"affinity --data-path {{table}} {LABELS} --save-path {{out}}.npz", 31_623
+        f"affinity --data-path {{table}} {LABELS} --n-groups 2 --save-path {{out}}.npz", 31_623
     ),
     "rt prepare": Pipeline(
         "rt prepare --data {here}/rt-{n}.parquet --species-raw species "
@@ -112,7 +113,7 @@ def retention_times(n: int) -> pl.DataFrame:
 def cost(command: str) -> tuple[float, float]:
     """Run a command; return seconds of the processor and gigabytes at most."""
     app, *words = command.split()
-    program = Path(sys.executable).with_name(f"molpool-{app}")
+    program = Path(sys.executable).with_name(app if app == "python" else f"molpool-{app}")
     threads = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     process = os.posix_spawn(
         program,
@@ -134,22 +135,32 @@ def run(results: Results, names: list[str], most: int) -> None:
         cost(f"{MODEL.format(here=here)} --save-dir {here}/model")
         for n in (n for n in SIZES if n <= most):
             there = here / f"{n}.csv"
-            molecules(n).write_csv(there)
-            retention_times(n).write_parquet(here / f"rt-{n}.parquet")
+            predicted = here / f"predicted-{n}.parquet"
+            molecules(min(n, 100_000)).write_csv(there)
+            retention_times(min(n, 1_000_000)).write_parquet(here / f"rt-{n}.parquet")
             for name in names:
                 pipeline = PIPELINES[name]
                 out = here / f"out-{n}-{len(results.rows)}"
                 if n > pipeline.most or results.has(pipeline=name, n=n):
                     continue
-                if name == "score":
-                    predict = f"evaluate predict --model-dir {here}/model --data-path {there}"
-                    cost(f"{predict} --output {here}/predicted-{n}.parquet")
-                seconds, memory = cost(
-                    pipeline.command.format(here=here, table=there, out=out, n=n)
-                )
+                names_of = {"here": here, "table": there, "out": out, "predicted": predicted}
+                if name == "score" and not predicted.exists():
+                    cost(PIPELINES["predict"].command.format(**names_of))
+                seconds, memory = cost(pipeline.command.format(**names_of, n=n))
                 results.add(pipeline=name, n=n, seconds=seconds, memory=memory)
                 sys.stdout.write(f"{name}, {n:,}: {seconds:.1f} s, {memory:.2f} GB\n")
                 sys.stdout.flush()
+
+
+def index(n: int) -> None:
+    """Build the sampler's index of n rows, chunk by chunk, and draw a thousand of them."""
+    # Not above: what torch takes would count in the memory of each command that is started.
+    from sampling_core import JointSampler, LabelMask
+
+    rng = np.random.default_rng(0)
+    chunks = (rng.random((min(n, 100_000), 20)) for _ in range(0, n, 100_000))
+    mask = LabelMask.from_chunks(np.where(chunk < 0.3, chunk, np.nan) for chunk in chunks)
+    list(JointSampler(mask, task_alpha=0.5, num_samples=1000, seed=0))
 
 
 class Fit(NamedTuple):
@@ -224,11 +235,13 @@ def figure(results: Results, path: Path) -> None:
             measured(results).items(), OKABE_ITO, strict=False
         ):
             found = fit(n, seconds)
-            grid = np.geomspace(n[0], 1e6, 100)
+            grid = np.geomspace(n[0], max(1e6, n[-1]), 100)
             label = f"{name} (n^{found.exponent:.2f})"
             axes.plot(grid, found.seconds(grid), color=colour, lw=1, label=label)
             axes.plot(n, seconds, "o", color=colour, ms=4)
         axes.set(xscale="log", yscale="log", xlabel="rows", ylabel="processor seconds")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.8g}")
         axes.legend(loc="upper left", fontsize=8)
         drawn.savefig(path, metadata={"Date": None})
 
@@ -236,12 +249,15 @@ def figure(results: Results, path: Path) -> None:
 def main() -> None:
     """Measure what is missing, print the table, or draw it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["run", "table", "figure"])
+    parser.add_argument("what", choices=["run", "table", "figure", "index"])
     parser.add_argument("results", type=Path)
     parser.add_argument("picture", type=Path, nargs="?")
     parser.add_argument("--most", type=int, default=SIZES[-1])
     parser.add_argument("--only", nargs="+", choices=PIPELINES, default=list(PIPELINES))
     options = parser.parse_args()
+    if options.what == "index":  # of so many rows: a process that `run` starts
+        index(int(options.results.name))
+        return
     results = Results(options.results)
     if options.what == "run":
         run(results, options.only, options.most)

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "_ext"))
 
+import links  # noqa: E402
 import reference  # noqa: E402
+import shown  # noqa: E402
 import typed  # noqa: E402
 
 PAGES = sorted(
@@ -31,29 +33,12 @@ PAGES = sorted(
     if "generated" not in p.parts and "_build" not in p.parts
 )
 SCRIPTS = sorted(p for folder in ("gallery", "notebooks") for p in (DOCS / folder).glob("*.py"))
-COMMAND = re.compile(
-    r"^(?:\$ | {4})?(?:pip install uv && )?(?:uv run |torchrun .*--no-python )?"
-    r"(molpool(?:-[a-z]+)?) (.*)$"
-)
 CONFIG = "{data_path: assays.csv}\n"
 """Of a configuration that a page names and does not show."""
 
 
 class Parsed(SystemExit):
     """Ends a command once its arguments are understood."""
-
-
-def command_lines(text: str) -> Iterator[list[str]]:
-    """Yield the words of each command of ours that a page shows, lines joined."""
-    is_code = False
-    for line in re.sub(r" *\\\n *", " ", text).splitlines():
-        is_code ^= line.startswith("```")
-        found = COMMAND.match(line)
-        if found is None or not (is_code or line.startswith("    ")):
-            continue
-        words = shlex.split(found[2], comments=True)
-        cut = next((i for i, w in enumerate(words) if w in ("|", "&&", ">", ";")), len(words))
-        yield [found[1], *words[:cut]]
 
 
 def write_configs(page: str, words: list[str]) -> None:
@@ -82,7 +67,7 @@ def test_every_command_line_is_understood_by_its_command(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     text = page.read_text(encoding="utf-8")
-    lines = list(command_lines(text))
+    lines = list(shown.command_lines(text))
     wrong = []
     for program, *words in lines:
         if program == "molpool" and words[0] in reference.APPS:
@@ -214,3 +199,29 @@ def test_a_page_is_typed_as_it_stands(tmp_path: Path) -> None:
         typed.perform(typed.Step("text", "5 of none"), tmp_path, printed)
     with pytest.raises(AssertionError, match="exit code 3"):
         typed.perform(typed.Step("command", "exit 3"), tmp_path, "")
+
+
+def test_a_line_of_a_page_is_run_with_less_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = shown.smaller("molpool", ["train", "auto", "--cv.folds", "5", "--model", "gp"])
+    assert words[:6] == ["train", "auto", "--cv.folds", "2", "--model", "gp"]
+    assert words[6:] == ["--features", "maccs", "--folds", "2", "--baselines", "none"]
+    monkeypatch.chdir(tmp_path)
+    lines = "molpool-data demo --output a.csv --n 100\n$ molpool-data describe b.csv"
+    (tmp_path / "a.md").write_text(f"```console\n$ {lines}\n$ molpool-data fetch biogen\n```\n")
+    (_, good), (line, wrong) = shown.run_page(tmp_path / "a.md")
+    assert good is None
+    assert (tmp_path / "a.csv").is_file()
+    assert line == "molpool-data describe b.csv"
+    assert wrong is not None
+    assert wrong.startswith("exit code 2")
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<a id="top" href="b.html#part"></a><a href="#top"></a><a href="https://e.org/x"></a>'
+        '<img src="no%20file.png"><a href="b.html#gone"></a>'
+    )
+    (tmp_path / "b.html").write_text('<p id="part">')
+    assert links.broken(tmp_path) == ["a.html: b.html#gone", "a.html: no%20file.png"]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import resource
 import shutil
+import signal
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from threading import Timer
 
 import polars as pl
 import pytest
@@ -121,6 +125,27 @@ def test_a_molecule_that_would_take_for_ever_is_rejected(name: str, large: Path)
         (file,) = [f for f in Path("o").iterdir() if f.name.endswith("rejected.csv")]
         reasons = pl.read_csv(file)["reason"].to_list()
         assert [reason.rpartition("too large: ")[2][:4] for reason in reasons] == ["8002", "2000"]
+
+
+def test_sigterm_is_heard_between_long_calls_of_rdkit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scaffolds of the largest molecules that are read take most of a second, in C++, each."""
+    peptides = ["N" + "CC(=O)N" * (240 + n) + "c1ccccc1" for n in range(8)]
+    pl.DataFrame({"SMILES": peptides, "y": [n / 7 for n in range(8)]}).write_csv(
+        tmp_path / "peptides.csv"
+    )
+    statistics = import_module("molpool_pipelines.tables.profile._statistics")
+    scaffolds, stop = statistics.murcko_scaffolds, partial(os.kill, os.getpid(), signal.SIGTERM)
+
+    def stopped(mols: list[object]) -> list[str]:
+        Timer(0.2, stop).start()
+        return scaffolds(mols)
+
+    monkeypatch.setattr(statistics, "murcko_scaffolds", stopped)
+    code, said = call(f"data describe {tmp_path}/peptides.csv --output {tmp_path}/page.html")
+    assert (code, said) == (130, "\nmolpool-data: Interrupted.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["peptides.csv"]
 
 
 def test_such_molecules_are_rejected_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

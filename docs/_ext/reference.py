@@ -97,14 +97,19 @@ def api_page(module: str, names: dict[str, str]) -> str:
             by_kind[kind_of(value)].append(entry(module, name, value))
         else:
             home = value.__module__.split(".")[0] if source.startswith(".") else source
-            line = f":py:obj:`{home}.{name}`"
-            by_kind[kind_of(value)].append(f"``{name}``: see {line}.\n")
+            line = f":py:obj:`{name} <{home}.{name}>`"
+            by_kind[kind_of(value)].append(f"{line}: {summary(value)}\n")
     first = (found.__doc__ or "").strip().partition("\n")[0]
     parts = [heading(module, "="), first, ""]
     for kind, entries in by_kind.items():
         if entries:
             parts += [heading(kind, "-"), *entries]
     return "\n".join(parts)
+
+
+def summary(value: object) -> str:
+    """Return the first sentence of a docstring."""
+    return escaped((value.__doc__ or "").strip().partition("\n")[0])
 
 
 def is_own(module: str, value: object) -> bool:

@@ -55,6 +55,7 @@ with style():
         colors = np.where(is_witness[of], OKABE_ITO[5], "#bbbbbb")
         axes.bar(np.arange(bounds[bag + 1] - bounds[bag]), attention[of], color=colors)
         axes.set(title=test.ids[bag], xlabel="instance", ylim=(0, 1))
+        axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[0].set_ylabel("attention")
 figure
 

@@ -36,8 +36,8 @@ with style():
     axes = figure.subplots()
     order = np.argsort(-sizes.numpy())
     ours, most = sizes.numpy()[order], int(sizes.max())
-    axes.bar(np.arange(64), most, color="#dddddd", label=f"padded: {64 * most:,} cells")
+    axes.bar(np.arange(64), most, color="#c4c4c4", label=f"padded: {64 * most:,} cells")
     axes.bar(np.arange(64), ours, color=OKABE_ITO[0], label=f"packed: {ours.sum():,} cells")
-    axes.set(xlabel="bag, by size", ylabel="instances")
-    axes.legend()
+    axes.set(xlabel="bag, by size", ylabel="instances", ylim=(0, 1.25 * most))
+    axes.legend(ncols=2)
 figure

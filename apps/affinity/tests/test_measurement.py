@@ -42,6 +42,7 @@ def test_seed_command_writes_matrix_groups_and_words(run: Run, small: list[str])
     row = " ".join(f"{v:.3f}" for v in result.matrix[0])
     assert f"Task affinity matrix computed:\n  LogD: [{row}]\n" in outcome.out
     assert re.search(r"1 │ \w+ +│ \w+ +│ +[+-]0\.\d{3} │ +0\.\d{3} │ +8 │", outcome.out)
+    assert "molpool-train chemprop --groups results/groups.json" in outcome.out
     assert "Wrote results/task_affinity.npz, results/task_affinity.csv, results/groups.json" in (
         outcome.out.replace("\n", " ").replace("  ", " ")
     )

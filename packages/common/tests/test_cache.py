@@ -133,6 +133,8 @@ def test_settings_of_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert cache_folder("here") == Path("here")
     monkeypatch.setenv("MOLPOOL_CACHE", str(tmp_path / "mine"))
     assert cache_folder("auto") == tmp_path / "mine"
+    monkeypatch.setenv("MOLPOOL_CACHE", "none")
+    assert cache_folder("auto") is None
     monkeypatch.delenv("MOLPOOL_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))

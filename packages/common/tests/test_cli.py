@@ -261,6 +261,11 @@ def test_rewritten_keys_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "a.yaml: old: now new.\n"
 
 
+SINK = io.BytesIO()
+pl.DataFrame({"x": [1.5]}).write_parquet(SINK)
+OTHER_SCHEMA = SINK.getvalue().replace(b"/////", b"~~~~~", 1)
+
+
 @pytest.mark.parametrize(
     ("raising", "says"),
     [
@@ -268,6 +273,7 @@ def test_rewritten_keys_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
         (lambda: Path("x" * 300).stat(), "path: expected one that a file can have"),
         (lambda: json.loads("[" * 100_000), "JSON: expected"),
         (lambda: pl.read_parquet(io.BytesIO(b"PAR1 and no more")), "Parquet: expected"),
+        (lambda: pl.read_parquet(io.BytesIO(OTHER_SCHEMA)), "Parquet: expected"),
     ],
 )
 def test_what_no_machine_has_is_the_users_to_mend(

@@ -187,6 +187,7 @@ def test_every_flag_of_a_model() -> None:
         (Below, True),
         (Below | None, False),
         (list[list[int]], False),
+        (list[list[int]] | str | None, True),
         (dict[str, Below], False),
     ],
 )

@@ -101,3 +101,15 @@ def test_box_of_axes_is_where_they_are_drawn() -> None:
     numbers = np.array(re.findall(r"[-\d.]+", path[1]), dtype=float).reshape(-1, 2)
     np.testing.assert_allclose(numbers.min(axis=0), [left, top], atol=0.01)
     np.testing.assert_allclose(numbers.max(axis=0), [right, bottom], atol=0.01)
+
+
+def test_titles_of_square_axes_are_inside() -> None:
+    with style():
+        figure = new_figure(9, 3.1)
+        panels = figure.subplots(1, 3)
+        for axes in panels:
+            axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="x", ylabel="y")
+            axes.set_title("task $\\frac{$\n30 labels", fontsize=9)
+        figure_svg(figure, whole=True)
+        tops = [axes.title.get_window_extent().y1 / figure.dpi for axes in panels]
+    assert max(tops) < 3.1

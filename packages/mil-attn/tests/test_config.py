@@ -152,9 +152,15 @@ def test_few_bags_have_defaults_of_their_own_where_no_key_is_given() -> None:
     assert large == given.model_copy(update={"size": "large"})
     assert MILConfig(size="large").for_bags(90) == MILConfig(size="large")
     assert MILConfig(size="small").for_bags(10_000) == MILConfig().for_bags(90)
-    medium = MILConfig().for_bags(1000)
-    assert (medium.size, medium.training.batch_size) == ("medium", 64)
-    assert medium.model == MILConfig().for_bags(90).model
+    few = MILConfig().for_bags(499)
+    assert few == MILConfig().for_bags(90)
+    for n in (500, 4999):
+        medium = MILConfig().for_bags(n)
+        assert medium == MILConfig(size="medium").for_bags(90)
+        assert (medium.model, medium.loss) == (few.model, few.loss)
+        # docs/mil.md: batches of 64 and three members, and the rest as of few bags.
+        differs = {"batch_size": 64, "members": 3}
+        assert medium.training == few.training.model_copy(update=differs)
     assert MILConfig().for_bags(5000) == MILConfig(size="large")
 
 

@@ -27,7 +27,7 @@ def _measure(config: AffinityCommandConfig, argv: Sequence[str]) -> None:
 
     measure_table(config, arguments=[PROG, *argv])
     if config.save_groups:
-        train = ("molpool-train", "chemprop", "--group-assignment", config.save_groups)
+        train = ("molpool-train", "chemprop", "--groups", config.save_groups)
         answer(steps=[(*train, "--data-path", config.data_path)])
 
 

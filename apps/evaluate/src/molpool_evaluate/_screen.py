@@ -81,11 +81,14 @@ def _uncertainty(scores: Scores) -> Table:
 
 
 def _intervals(scores: Scores) -> Table:
-    level = scores.prediction_level
-    asked = "" if level is None else f" ({100 * level:g} % asked for)"
-    table = _table(f"Prediction intervals{asked}", "task", "n", "inside, %", "median width")
-    for task, of in scores.intervals.items():
-        table.add_row(task, str(of.n), f"{100 * of.inside:.1f}", _number(of.median_width))
+    heads = ("task", "n", "asked for, %", "inside, %", "median width")
+    table = _table("Prediction intervals", *heads)
+    for task, first in scores.intervals.items():
+        for of in (first, *first.further):
+            asked = "–" if of.level is None else f"{100 * of.level:g}"
+            name = task if of is first else ""
+            inside = f"{100 * of.inside:.1f}"
+            table.add_row(name, str(of.n), asked, inside, _number(of.median_width))
     return table
 
 
@@ -226,15 +229,15 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
             f"{models}; {rate:.0f} molecules/s."
         )
     if done.bad:
-        rest = done.bad - len(done.first_bad)
+        rest, row = done.bad - len(done.first_bad), "row" if done.bad == 1 else "rows"
         lines.append(
-            f"{done.bad} rows have no prediction, {rejected_beside(done.path).name} says why: rows "
-            f"{', '.join(done.first_bad)}{f' and {rest} more' if rest else ''}."
+            f"{done.bad} {row} without a prediction, {rejected_beside(done.path).name} says why: "
+            f"{row} {', '.join(done.first_bad)}{f' and {rest} more' if rest else ''}."
         )
     if done.far:
         lines.append(
-            f"{done.far} molecules are unlike every training molecule (Tanimoto similarity below "
-            f"{done.far_below:g}): trust their predictions less."
+            f"Unlike every training molecule (Tanimoto similarity below {done.far_below:g}): "
+            f"{done.far}. Trust their predictions less."
         )
     for line in (*lines, f"Predictions: {done.path}"):
         console.print(line, highlight=False, markup=False)

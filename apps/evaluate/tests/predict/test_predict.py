@@ -126,7 +126,7 @@ def test_molecules_that_do_not_parse_stay_without_predictions(
     )
     words = " ".join(ended.out.split())
     assert "2 of 6 molecules predicted" in words
-    assert "4 rows have no prediction, x_rejected.csv says why: rows 2 (" in words
+    assert "4 rows without a prediction, x_rejected.csv says why: rows 2 (" in words
     assert "3 (empty)" in words
 
 

@@ -111,7 +111,7 @@ def _of_input(error: Exception) -> str | None:
     if isinstance(error, RecursionError) and "/json/" in _innermost(error):
         return "JSON: expected a file of some levels of lists and objects; found thousands."
     of = type(error).__module__.partition(".")[0]
-    if of in ("polars", "pyarrow") and "parquet" in text.lower():
+    if of in ("polars", "pyarrow") and ("parquet" in text.lower() or "ARROW:schema" in text):
         return f"Parquet: expected a file as it was written; found {text.splitlines()[0]}"
     return None
 

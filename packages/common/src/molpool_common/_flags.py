@@ -118,7 +118,11 @@ def _section(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def _with_markers(annotation: Any, metadata: list[Any]) -> Any:
-    markers = [*metadata, _PAIRS] if _is_mapping(annotation) else metadata
+    markers = metadata
+    if _is_mapping(annotation):
+        markers = [*metadata, _PAIRS]
+    elif _names_a_file(annotation):
+        markers = [*metadata, _FILE]
     return Annotated[(annotation, *markers)] if markers else annotation
 
 
@@ -154,9 +158,26 @@ _PAIRS: PrimitiveConstructorSpec[Any] = PrimitiveConstructorSpec(
 )
 
 
+# What the YAML file may say in full is a file's name as a flag.
+_FILE: PrimitiveConstructorSpec[Any] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="FILE",
+    instance_from_str=lambda arguments: None if arguments == ["None"] else arguments[0],
+    is_instance=lambda _: True,
+    str_from_instance=lambda value: [str(value)],
+)
+
+
+def _names_a_file(annotation: Any) -> bool:
+    members = get_args(annotation)
+    return str in members and not all(has_flag(member) for member in members)
+
+
 def has_flag(annotation: Any) -> bool:
     """Return whether a field can be written as one flag; others are for the YAML file alone."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType) and _names_a_file(annotation):
+        return True
     if origin in (list, tuple) or (isinstance(origin, type) and issubclass(origin, Mapping)):
         # Words to choose from are one flag as text is; lists within lists are not.
         return all(_is_one_word(a) for a in arguments)
@@ -309,6 +330,8 @@ def _metavar(field: FieldInfo, kinds: Sequence[Any]) -> str:
     own = [m.metavar for m in field.metadata if getattr(m, "metavar", None)]
     if own:
         return str(own[-1])
+    if _names_a_file(field.annotation):
+        return "FILE"
     text = "PATH" if PATH in field.metadata else "TEXT"
     return "|".join(dict.fromkeys(_metavar_of(kind, text) for kind in kinds))
 

@@ -375,7 +375,7 @@ def _packages() -> dict[str, str]:
 
 
 CACHE_VARIABLE = "MOLPOOL_CACHE"
-"""Environment variable with the folder that ``auto`` stands for."""
+"""Environment variable with the folder that ``auto`` stands for, or ``none``."""
 
 
 def user_cache() -> Path:
@@ -395,12 +395,11 @@ def cache_folder(setting: str | None) -> Path | None:
         A folder; ``auto`` for the one that `MOLPOOL_CACHE` names or else ``molpool/molecules`` in
         the user's cache; ``none`` or None for no cache.
     """
+    if setting == "auto":
+        setting = os.environ.get(CACHE_VARIABLE) or os.fspath(user_cache() / "molecules")
     if setting is None or setting == "none":
         return None
-    if setting != "auto":
-        folder = Path(setting).expanduser()
-        if folder.exists() and not folder.is_dir():
-            raise InputError("cache_dir", expected="a folder", found=f"the file {setting!r}")
-        return folder
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else user_cache() / "molecules"
+    folder = Path(setting).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise InputError("cache_dir", expected="a folder", found=f"the file {setting!r}")
+    return folder

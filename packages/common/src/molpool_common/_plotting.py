@@ -107,6 +107,11 @@ def _plain_figure() -> type[Any]:
                 # A letter that the font lacks is a letter that the page's font has.
                 warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 warnings.filterwarnings("ignore", ".*Matplotlib currently does not support")
+                engine = self.get_layout_engine()
+                if engine is not None and any(a.get_aspect() != "auto" for a in self.axes):
+                    # Only then are axes square, and the layout of the drawing leaves their titles
+                    # room. Here, where no title is mathematics.
+                    engine.execute(self)
                 super().draw(renderer)
 
     return PlainFigure

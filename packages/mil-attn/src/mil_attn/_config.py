@@ -53,8 +53,10 @@ NotNegative = Annotated[float, Field(ge=0)]
 class MILModelConfig(ConfigModel):
     """Architecture of `MILTaskAttnMixerWithAux`."""
 
-    use_2d: bool = Field(True, description="branch of molecule features")
-    use_3d: bool = Field(True, description="branch of instances (conformers)")
+    use_2d: bool = Field(
+        True, description="branch of molecule features, where there are any (bags have none)"
+    )
+    use_3d: bool = Field(True, description="branch of instances (conformers), where there are any")
     mol_hidden: Width = Field(1024, description="width of the molecule encoder")
     mol_layers: Width = Field(3, description="residual blocks of the molecule encoder")
     mol_dropout: Rate = Field(0.15, description="dropout in the molecule encoder")

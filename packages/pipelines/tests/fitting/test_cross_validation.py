@@ -21,6 +21,7 @@ from molpool_pipelines.fitting._cross_validation import cross_validate
 from molpool_pipelines.runs import (
     METRICS,
     PREDICTIONS,
+    REPORT,
     Metrics,
     SplitMetrics,
     member_metrics,
@@ -91,7 +92,7 @@ class Mean:
         run.write_frame(PREDICTIONS, pl.concat(frames))
         splits = {name: SplitMetrics(**dict(member_metrics(m))) for name, m in metrics.items()}
         run.write_json(METRICS, Metrics(kind="chemprop", splits=splits).to_dict())
-        return run.path
+        return run.write_text(REPORT, "").parent
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ class MeanOfBags(Mean):
         table = member_metrics(task_metrics(truth, mean, ("y",), ("regression",)))
         metrics = Metrics(kind="mil", splits={"test": SplitMetrics(**dict(table))})
         run.write_json(METRICS, metrics.to_dict())
-        return run.path
+        return run.write_text(REPORT, "").parent
 
 
 def of_bags(folder: Path, name: str, **values: Any) -> TrainMILCommand:
@@ -247,8 +248,10 @@ def test_a_stopped_one_goes_on_with_the_fold_it_was_at(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt, match=r"molpool-train chemprop --resume --save-dir .*cv"):
         cross_validate(config, stopping, name="chemprop")
     assert not (tmp_path / "cv" / PREDICTIONS).exists()
+    # As of a fold that was killed while its page was drawn.
+    (tmp_path / "cv/folds/repeat-0-fold-1" / REPORT).unlink()
     cross_validate(config.model_copy(update={"resume": True}), model, name="chemprop")
-    assert len(model.runs) == 8
+    assert len(model.runs) == 9
     whole = cross_validate(command(tmp_path, "whole"), Mean(), name="chemprop")
     first, second = (read_run_predictions(p) for p in (tmp_path / "cv", whole))
     assert first.equals(second)

@@ -31,11 +31,12 @@ from molpool_pipelines.tables import DataConfig
 from multitask_models import ModelError
 
 TASKS = ["logP", "TPSA"]
+CEILING = 60.0
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """The demo's molecules with two properties that features tell well."""
+    """The demo's molecules with two properties that features tell well, one with a ceiling."""
     from rdkit import Chem
     from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors, CalcTPSA
 
@@ -46,7 +47,7 @@ def table(tmp_path_factory):
         {
             "SMILES": smiles,
             "logP": [CalcCrippenDescriptors(m)[0] for m in mols],
-            "TPSA": [CalcTPSA(m) if i % 3 else None for i, m in enumerate(mols)],
+            "TPSA": [min(CalcTPSA(m), CEILING) if i % 3 else None for i, m in enumerate(mols)],
         }
     ).write_csv(path)
     return path
@@ -151,6 +152,36 @@ def test_predict_gives_the_numbers_and_intervals_of_the_run(run, table, tmp_path
         np.testing.assert_allclose(same[column], found[column], rtol=1e-6)
     unseen = pl.read_parquet(run / "predictions_table.parquet")
     np.testing.assert_allclose(unseen["logP"], again["logP predicted"], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_predictions_end_at_a_limit_unless_what_lies_behind_it_is_asked_for(run, table, tmp_path):
+    notes = read_metrics(run / "metrics.json").notes
+    assert any("learnt as bounds" in note and "labels at or above 60" in note for note in notes)
+    assert not any("bounds" in note and "logP" in note for note in notes)
+    found = {}
+    for latent in (False, True):
+        output = str(tmp_path / f"{latent}.parquet")
+        config = PredictConfig(
+            model_dir=str(run), data_path=str(table), output=output, latent=latent
+        )
+        predict_table(config)
+        found[latent] = read_run_predictions(tmp_path, f"{latent}.parquet")
+    reported, latent = (found[asked]["TPSA predicted"].to_numpy() for asked in (False, True))
+    assert reported.max() == CEILING
+    beyond = latent > CEILING
+    assert 0 < beyond.sum() < 240
+    np.testing.assert_array_equal(reported, np.where(beyond, CEILING, latent))
+    assert (found[False]["TPSA_upper"] <= CEILING).all()
+    assert (found[True]["TPSA_upper"].to_numpy()[beyond] > CEILING).all()
+    np.testing.assert_array_equal(found[True]["logP_upper"], found[False]["logP_upper"])
+
+
+def test_what_lies_behind_a_limit_is_asked_of_runs_that_learnt_it(tmp_path):
+    model = tmp_path / "model.pt"
+    model.write_bytes(b"")
+    with pytest.raises(InputError, match=r"--latent \(.*model.pt\): expected runs of"):
+        predict_table(PredictConfig(model_dir=str(model), data_path="x.csv", latent=True))
 
 
 @pytest.mark.slow

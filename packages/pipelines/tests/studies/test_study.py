@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import hpo_toy
+import optuna
 import polars as pl
 import pytest
 import yaml
@@ -242,17 +243,41 @@ class TestInterrupt:
         lines = [line.split()[1:] for line in marks.read_text().splitlines()]
         assert lines[0] == lines[1]
 
-    def leave(self, stored: StudySnapshot) -> None:
+    def leave(self, stored: StudySnapshot) -> int:
         """Take a trial as a process does that is killed then."""
         taken = stored.study.ask()
         # Process 1 was not started when the machine was, one tick after.
         taken.set_user_attr("owner", {**WorkerProcess.here().as_dict(), "pid": 1, "started": 1})
+        return taken._trial_id
 
     def test_trial_of_a_process_that_died_is_tried_again(self, study: Study) -> None:
         self.leave(study({"n_trials": 2}))
         stored = study({"n_trials": 3})
         assert Counts.of(stored.trials).done == 3
         assert Counts.of(stored.trials).retried == 1
+
+    def test_trial_lost_while_it_drew_draws_the_same(self, study: Study) -> None:
+        expected = drawn(study({"n_trials": 4}))[2:]
+        stored = study({"n_trials": 2}, overwrite=True)
+        trial = optuna.trial.Trial(stored.study, self.leave(stored))
+        trial.suggest_float("x", -2, 2)  # the first of several
+        assert drawn(study({"n_trials": 4}))[3:] == expected
+
+    def test_study_whose_making_was_cut_is_made(
+        self, study: Study, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(optuna.Study, "set_user_attr", die)
+            with pytest.raises(KeyboardInterrupt):
+                study({"n_trials": 2})
+        monkeypatch.setattr("molpool_pipelines.studies._snapshot._PATIENCE", 0)
+        assert [t.user_attrs.get("source") for t in study({"n_trials": 2}).trials] == [
+            "defaults",
+            None,
+        ]
 
     def test_trial_that_kills_its_process_is_given_up(self, study: Study) -> None:
         stored = study({"n_trials": 2})

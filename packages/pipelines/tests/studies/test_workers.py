@@ -124,6 +124,7 @@ class TestQueue:
         first = own.take()
         assert first is not None
         x = optuna.trial.Trial(own.study, first._trial_id).suggest_float("x", 0, 1)
+        own.attribute(first, "values", {"x": x})
         own.attribute(first, "owner", {**first_owner(own), "started": 1})
         other = queue(path, 3)
         assert other.requeue_lost() == 1

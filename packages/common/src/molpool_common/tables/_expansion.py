@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,17 @@ def _expanded(file: Path, limit: int, changed: tuple[int, int]) -> int:
     return total
 
 
+@contextmanager
+def without_panic() -> Iterator[None]:
+    """Have polars raise an error where a damaged Parquet file makes it panic, past all handlers."""
+    try:
+        yield
+    except pl.exceptions.PanicException as panic:
+        said = str(panic).splitlines()[0][:200]
+        raise pl.exceptions.ComputeError(f"parquet: {said}") from None
+
+
+@without_panic()
 def _parquet_bytes(file: Path, limit: int) -> int:
     """Return what the columns take: repeated values are stored once."""
     lazy = pl.scan_parquet(file, glob=False)

@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from molpool_common._errors import InputError, listed
-from molpool_common.tables._expansion import check_expansion
+from molpool_common.tables._expansion import check_expansion, without_panic
 from molpool_common.tables._files import (
     compression_of,
     expand_tables,
@@ -347,6 +347,7 @@ def _occurrences(column: pl.Series, words: pl.Series) -> dict[str, int]:
 # --- Parquet ---
 
 
+@without_panic()
 def _parquet(path: Path) -> pl.DataFrame:
     source = shards(path) if path.is_dir() else path
     if not path.is_dir() and table_metadata(path) is not None:

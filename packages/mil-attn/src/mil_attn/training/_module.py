@@ -184,6 +184,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     def from_data(cls, config: MILConfig, train: BagData) -> Self:
         """Return an untrained model for training bags: their scaler, their weights of positives.
 
+        Of its branches it has those that the bags have features for.
+
         Raises
         ------
         MILError
@@ -193,6 +195,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         check_aux(config, train)
         check_labels(train, tasks, "training")
         assert train.labels is not None
+        config = _of_what_is_there(config, train)
         classes = config.task_kind == "classification"
         module = cls(
             config,
@@ -353,7 +356,10 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         # Weight decay would shrink frozen projections, such as that of a pool of instances.
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         training = self.config.training
-        return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay)
+        # One pass over all weights: of small networks the optimiser took a fifth of the time.
+        return torch.optim.AdamW(
+            parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return, as plain values, all that is needed to build the model again."""
@@ -443,6 +449,14 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
             f"or infinity in the batch of bags {listed(names)}. Look for extreme values there; "
             "else lower training.lr or set training.gradient_clip."
         )
+
+
+def _of_what_is_there(config: MILConfig, train: BagData) -> MILConfig:
+    there = {"use_2d": train.x2d is not None, "use_3d": train.instances is not None}
+    used = {name: getattr(config.model, name) and known for name, known in there.items()}
+    if not any(used.values()):
+        return config  # the network says which features it wants
+    return config.model_copy(update={"model": config.model.model_copy(update=used)})
 
 
 def check_resumable(path: str | Path, module: MILModule) -> Path:

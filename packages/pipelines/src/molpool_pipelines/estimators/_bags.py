@@ -55,7 +55,6 @@ class _Bags(MoleculeEstimator):
         own: dict[str, Any] = {"blend": {"models": list(self.models)}, "export": {"attention": []}}
         if values["data"].get("kind") == "bags":
             own["split"] = {"split_type": "random"}
-            own["model"] = {"use_2d": False}
         if self.epochs is not None:
             own["training"] = {"epochs": self.epochs}
         train_mil(validate_values(TrainMILConfig, merged(own, values)))

@@ -63,10 +63,11 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
         )
         notes.append(f"Tasks: {listed(data.target_columns, 20)}.")
     given = data.split_column or data.split_file or data.test_path
-    if config.choose_split and data.split_type == "random" and not given:
-        split = _split(config, data)
-        data = data.model_copy(update={"split_type": split})
-        notes.append(f"Split {_WORDS[split]}.")
+    if config.choose_split and not given:
+        if data.split_type == "random":
+            data = data.model_copy(update={"split_type": _split(config, data)})
+        # Also of a run that is resumed, which was told the split that it had chosen.
+        notes += [f"Split {_WORDS[data.split_type]}."] * (data.split_type in _WORDS)
     return config.model_copy(update={"data": data}), notes
 
 

@@ -322,8 +322,8 @@ def _cell(config: Command, path: Path, k: int, repeat: int, fold: int) -> Cell:
 def _train_cell(
     console: Console, cell: Cell, cv: CVConfig, train: Callable[[Any], Path], *, resume: bool
 ) -> None:
-    # The metrics are written last but for the page.
-    if (cell.path / METRICS_FILE).is_file():
+    # What is written last.
+    if (cell.path / (REPORT if cell.config.page else METRICS_FILE)).is_file():
         return
     console.print(
         f"Repeat {cell.repeat + 1} of {cv.repeats}, fold {cell.fold + 1} of {cv.folds}",

@@ -222,7 +222,7 @@ def with_size(config: TrainMILConfig, inputs: MILInputs) -> TrainMILConfig:
     """Return the configuration with defaults for as many bags as train, and note which."""
     n = len(inputs.split.train)
     chosen = config.for_bags(n)
-    if config.size == "auto" and chosen.size != "large":
+    if chosen.size != "large":
         inputs.notes.append(
             f"{n} training bags: what is not given of model, training and loss is as for "
             f"{chosen.size} sets (--size large: as for large ones)."
@@ -449,7 +449,7 @@ class MILFitting:
     def _of_conformers(self, module: MILModule) -> list[str]:
         """Return what conformers bring, by a model without them."""
         config, inputs = self._config, self._inputs
-        both = config.model.use_2d and config.model.use_3d
+        both = module.network.in_2d is not None and module.network.in_3d is not None
         if not (both and config.export.without_3d):
             return []
         val = inputs.of("val") if "val" in inputs.splits else None

@@ -31,7 +31,7 @@ from molpool_pipelines.fitting._inputs import Inputs
 from molpool_pipelines.fitting._related import RelatedTable, read_related, with_columns
 from molpool_pipelines.fitting._related_use import Plan
 from molpool_pipelines.models import MemberSettings, Molecules
-from molpool_pipelines.tables import MoleculeTable, fold_rows, identify
+from molpool_pipelines.tables import MoleculeTable, fold_rows, identify, limits_in_words
 
 if TYPE_CHECKING:
     from molecule_features import Features
@@ -108,7 +108,14 @@ class TrainingRows:
         each = np.split(features.values, ends)
         known, of_test, extra, *others = map(Molecules, parts, each)
         related = [one.with_features(m.X) for one, m in zip(related, others, strict=True)]
-        notes = [*_constant(rest), *notes, *said, *left_out, *_seen(features, rest.task_names)]
+        notes = [
+            *_constant(rest),
+            *_limits(config, inputs, rest),
+            *notes,
+            *said,
+            *left_out,
+            *_seen(features, rest.task_names),
+        ]
         farther = [np.empty(0, dtype=np.int64) for _ in folds]
         if config.data.split_type == "time":
             farther = farther_rows(folds, len(inputs.tables.test) or _HORIZON * len(rest))
@@ -213,6 +220,12 @@ def _constant(table: MoleculeTable) -> list[str]:
         return []
     named = [f"{table.task_names[t]} ({known[t][0]:g})" for t in same]
     return [f"All training labels are equal, and so is every prediction: {listed(named)}."]
+
+
+def _limits(config: TrainTabularConfig, inputs: Inputs, table: MoleculeTable) -> list[str]:
+    """Return a sentence of the floors and ceilings that models learn."""
+    said = "" if config.limits == "none" else limits_in_words(table, inputs.task_types)
+    return [f"Limits of assays, learnt as bounds, where predictions end: {said}."] if said else []
 
 
 def read_unlabelled(config: TrainTabularConfig, hidden: set[str]) -> tuple[list[str], list[str]]:

@@ -131,6 +131,11 @@ class PredictConfig(FeatureFilesConfig):
         description="share of new molecules that intervals shall cover, for runs that left a "
         "calibration; several give columns TASK_lower_80, TASK_upper_80 and so on",
     )
+    latent: bool = Field(
+        False,
+        description="for runs of auto, blend and tabular: predict the values behind the assays, "
+        "which may lie beyond the floors and ceilings that the run found, and intervals likewise",
+    )
     strata_column: str | None = Field(
         None, description="column of strata, for runs that have them; by default that of the run"
     )

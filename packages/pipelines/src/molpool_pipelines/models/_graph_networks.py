@@ -222,7 +222,11 @@ class GraphNetworks:
         return seconds
 
     def predict(
-        self, smiles: Sequence[str], features: Float32Array | None = None
+        self,
+        smiles: Sequence[str],
+        features: Float32Array | None = None,
+        *,
+        latent: bool = False,
     ) -> tuple[FloatArray, FloatArray]:
         """Predict molecules.
 
@@ -232,6 +236,8 @@ class GraphNetworks:
             N molecules.
         features : ndarray of float32 [N, F], optional
             Their features, where the networks take them.
+        latent : bool
+            Predict the value behind the assay, which may lie beyond its limits.
 
         Returns
         -------
@@ -246,7 +252,7 @@ class GraphNetworks:
             taken = features if self.with_features else None
             data = MoleculeData(smiles, descriptors=taken, cache=self._store)
             mean[:, self.columns_], sd[:, self.columns_] = self.ensemble_.predict(data)
-        return self.limits_.report(mean), sd
+        return mean if latent else self.limits_.report(mean), sd
 
     def save(self, path: Path) -> None:
         """Write the networks into a folder, as files that ``chemprop predict`` reads."""

@@ -181,7 +181,7 @@ def fit_member(
 
 
 def predict_member(
-    model: Member, molecules: Molecules, *, with_sd: bool = True
+    model: Member, molecules: Molecules, *, with_sd: bool = True, latent: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Return predictions and their standard deviations [N, T], NaN where the model has none.
 
@@ -193,18 +193,20 @@ def predict_member(
         N of them.
     with_sd : bool
         Whether standard deviations are asked for.
+    latent : bool
+        Whether values may lie beyond the limits of the assay.
     """
     from multitask_models import ModelError, MultitaskModel
 
     if not isinstance(model, MultitaskModel):
-        return cast("GraphNetworks", model).predict(molecules.smiles, molecules.X)
+        return cast("GraphNetworks", model).predict(molecules.smiles, molecules.X, latent=latent)
     if with_sd:
         try:
-            mean, sd = model.predict(molecules.X, return_std=True)
+            mean, sd = model.predict(molecules.X, return_std=True, latent=latent)
             return mean, sd
         except ModelError:
             pass  # a model that has none
-    mean = model.predict(molecules.X)
+    mean = model.predict(molecules.X, latent=latent)
     return mean, np.full(mean.shape, np.nan)
 
 

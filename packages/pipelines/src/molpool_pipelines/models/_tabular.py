@@ -72,13 +72,23 @@ class Blend:
     surrogates: tuple[MultitaskModel, ...] = ()
     inputs: tuple[tuple[int, ...], ...] = ()
 
-    def predict(self, molecules: Molecules) -> tuple[FloatArray, FloatArray]:
-        """Return predictions and their standard deviations, [N, T] each."""
+    def predict(
+        self, molecules: Molecules, *, latent: bool = False
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return predictions and their standard deviations, [N, T] each.
+
+        Parameters
+        ----------
+        molecules : Molecules
+            N of them.
+        latent : bool
+            Predict the values behind the assays, which may lie beyond their limits.
+        """
         n_tasks = self.weights.shape[1]
         means, sds = [], []
         seen = self._seen(molecules)
         for member, own, with_sd in zip(self.members, seen, self.with_sd, strict=True):
-            mean, sd = predict_member(member, own, with_sd=with_sd)
+            mean, sd = predict_member(member, own, with_sd=with_sd, latent=latent)
             # Heads of related assays come after those of the tasks.
             means.append(mean[:, :n_tasks])
             sds.append(sd[:, :n_tasks])
@@ -205,10 +215,13 @@ class TabularModel:
         self.scales = scales or none * len(task_names)
         self._cache = cache
 
-    def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
-        """Predict molecules, on the scales; those without any feature have a reason instead."""
+    def predict(self, smiles: Sequence[str], batch_size: int, *, latent: bool = False) -> Predicted:
+        """Predict molecules, on the scales; those without any feature have a reason instead.
+
+        `latent` predicts values behind the assays, which may lie beyond their limits.
+        """
         molecules, known = self._read(smiles)
-        mean, sd = self.blend.predict(molecules)
+        mean, sd = self.blend.predict(molecules, latent=latent)
         gone = np.asarray(np.isnan(mean).all(axis=1))
         reasons = [
             (reason or "no features") if lost else None

@@ -82,7 +82,9 @@ def _machine() -> str:
 
 
 PROCESS, HEARTBEAT, LOST, INTERRUPTED = "owner", "heartbeat", "lost", "interrupted"
-"""Attributes of a trial; the first is the process that runs it."""
+VALUES = "values"
+"""Attributes of a trial: the process that runs it, its signs of life, how it was left; its active
+parameters, fixed ones too."""
 _ORIGIN, _HISTORY = "failed_trial", "retry_history"
 """Where Optuna's own retry callback notes the same."""
 
@@ -166,6 +168,13 @@ class Queue:
         if taken:
             self.attribute(trial, PROCESS, self._process.as_dict())
         return taken
+
+    def place(self, trial: FrozenTrial) -> int:
+        """Return the number of a trial, or of the one it tries again, among those that are none.
+
+        Draws and seeds go by it: trials that are tried again take numbers too, by chance.
+        """
+        return sum(origin(t) == t.number < origin(trial) for t in self.trials())
 
     def n_running(self) -> int:
         """Return how many trials run, here or elsewhere."""
@@ -267,11 +276,13 @@ class Retry:
         # The defaults stay recognisable as such when they are retried.
         source = {k: v for k, v in trial.user_attrs.items() if k == "source"}
         attributes = copy.deepcopy(dict(trial.system_attrs))
+        # Lost while it drew, it draws anew: the rest alone would be drawn as if it came first.
+        drawn = VALUES in trial.user_attrs
         study.add_trial(
             optuna.create_trial(
                 state=TrialState.WAITING,
-                params=trial.params,
-                distributions=trial.distributions,
+                params=trial.params if drawn else {},
+                distributions=trial.distributions if drawn else {},
                 user_attrs={**source, "n_lost": n_lost},
                 system_attrs={**attributes, _ORIGIN: origin(trial), _HISTORY: history},
             )

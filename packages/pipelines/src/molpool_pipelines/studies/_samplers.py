@@ -23,7 +23,7 @@ _ONE_SEQUENCE = {"QMCSampler", "GridSampler"}
 class SamplerFactory:
     """Makes the sampler of each trial.
 
-    A sampler of its own for each trial, seeded by its number, draws the same whichever process runs
+    A sampler of its own for each trial, seeded by its place, draws the same whichever process runs
     the trial and however often the study was interrupted before.
 
     Parameters
@@ -61,7 +61,7 @@ class SamplerFactory:
         self(0)
 
     def __call__(self, number: int) -> optuna.samplers.BaseSampler:
-        """Return the sampler of a trial by its number."""
+        """Return the sampler of a trial by its place in the queue."""
         seed = self._seed if self._name in _ONE_SEQUENCE else derived_seed(self._seed, number)
         # numpy's legacy generator, which some samplers use, takes 32 bits.
         options = {"seed": seed % 2**31, **self._options}

@@ -109,8 +109,8 @@ def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
         {k: v for k, v in _without_later(s).items() if k != "path"} for s in data.get("sources", [])
     ]
     settings["data"] = data | {"sources": sources}
-    model = dict(settings.get("model", {}))
-    if model.get("from_foundation"):
+    model = settings.get("model")  # none of a study of several kinds
+    if isinstance(model, dict) and model.get("from_foundation"):
         settings["model"] = model | {"from_foundation": Path(model["from_foundation"]).name}
     return {**identity, "settings": settings}
 
@@ -214,8 +214,9 @@ def _check_same(
     """Raise if a study is another one; false if it was never finished being made."""
     until = time.monotonic() + _PATIENCE
     while IDENTITY not in study.user_attrs:
-        # A study that plain Optuna made has trials and never gets our attribute.
-        if study.get_trials(deepcopy=False) and time.monotonic() > until:
+        # A study that plain Optuna made has trials of its own and never gets our attribute.
+        others = any("source" not in t.user_attrs for t in study.get_trials(deepcopy=False))
+        if others and time.monotonic() > until:
             raise InputError(
                 "study.study_name",
                 expected="a new name, or a study of molpool-hpo",

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from molpool_pipelines.runs import TableRows
 from molpool_pipelines.studies._config import HPOError, StudyConfig
-from molpool_pipelines.studies._queue import INTERRUPTED, Queue, Retry, origin, retried
+from molpool_pipelines.studies._queue import INTERRUPTED, VALUES, Queue, Retry, retried
 from molpool_pipelines.studies._samplers import SamplerFactory, derived_seed, make_pruner
 from molpool_pipelines.studies._space import Space
 from molpool_pipelines.studies._storage import open_storage
@@ -138,8 +138,8 @@ class Problem:
     unset: Mapping[str, Any] = field(default_factory=dict)
 
 
-VALUES, FOLDS, ERROR = "values", "folds", "error"
-"""Attributes of a trial: active parameters, fixed ones too; what each fold gave; why it failed."""
+FOLDS, ERROR = "folds", "error"
+"""Attributes of a trial: what each fold gave; why it failed."""
 
 
 class TrialRunner:
@@ -189,12 +189,13 @@ class TrialRunner:
         """
         with self._queue.heartbeats(taken):
             try:
-                # It seeds itself by the trial's number.
-                self._study.sampler = self._samplers(taken.number)
+                place = self._queue.place(taken)
+                # It seeds itself by the place: tried again, it draws the same.
+                self._study.sampler = self._samplers(place)
                 trial = optuna.trial.Trial(self._study, taken._trial_id)
                 params = self._space.suggest(trial, self._defaults)
                 trial.set_user_attr(VALUES, params)
-                value = self._folds(trial, params, origin(taken))
+                value = self._folds(trial, params, place)
             except optuna.TrialPruned:
                 self._finish(taken, state=TrialState.PRUNED)
             except KeyboardInterrupt:
@@ -209,13 +210,13 @@ class TrialRunner:
             finally:
                 free_memory()
 
-    def _folds(self, trial: optuna.Trial, params: Mapping[str, Any], number: int) -> float:
+    def _folds(self, trial: optuna.Trial, params: Mapping[str, Any], place: int) -> float:
         done: list[float] = []
         results: list[dict[str, Any]] = []
         for fold in range(self._objective.n_folds):
             begun = time.perf_counter()
-            # By the number of the original: a retried trial trains as the lost one would have.
-            seed = derived_seed(self._seed, number, fold)
+            # By the place: a retried trial trains as the lost one would have.
+            seed = derived_seed(self._seed, place, fold)
             on_epoch_end = self._epoch_reporter(trial, fold, done)
             result = self._objective.run_fold(params, fold, on_epoch_end, seed)
             # Refused here, where the fold is known: Optuna would say only that the value is not

@@ -10,8 +10,7 @@ curriculum stay what they were.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import repeat
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -96,7 +95,7 @@ def find_duplicates(table: MoleculeTable) -> DuplicateReport:
     -------
     DuplicateReport
     """
-    molecule = _molecule_numbers(table)
+    molecule = molecule_numbers(table, within=True)
     size = np.bincount(molecule)
     # Only rows of repeated molecules: the frame stays small in a table of millions.
     labelled = np.isfinite(table.targets) & (size[molecule] > 1)[:, None]
@@ -170,7 +169,7 @@ def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
     if how == "error":
         _refuse_conflicts(table)
         return table
-    molecule = _molecule_numbers(table)
+    molecule = molecule_numbers(table, within=True)
     # Molecules are numbered as they first come, so their first rows ascend.
     first = np.unique(molecule, return_index=True)[1].astype(np.int64)
     if len(first) == len(table):
@@ -190,14 +189,27 @@ def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
     )
 
 
-def _molecule_numbers(table: MoleculeTable) -> IntArray:
-    """Return the number [N] of each row's molecule within its quality and split."""
-    numbers: dict[tuple[str, str | None, bool, str], int] = {}
-    qualities = repeat(None) if table.quality is None else table.quality
-    given = repeat("") if table.given is None else table.given
-    # strict=False: `repeat` has no end.
-    keys = zip(table.groups, qualities, table.hold_out.tolist(), given, strict=False)
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+def molecule_numbers(table: MoleculeTable, *, within: bool = False) -> IntArray:
+    """Return the number of each row's molecule: 0, 1, ... as they first come.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        N rows.
+    within : bool
+        Whether rows of another quality or split are another molecule.
+
+    Returns
+    -------
+    ndarray of int64 [N]
+    """
+    columns: dict[str, Any] = {"molecule": table.groups}
+    if within:
+        apart = {"quality": table.quality, "given": table.given, "hold_out": table.hold_out}
+        columns |= {name: column for name, column in apart.items() if column is not None}
+    frame = pl.DataFrame(columns).with_row_index()
+    first = frame.select(pl.col("index").first().over(list(columns))).to_series()
+    return np.unique(first.to_numpy(), return_inverse=True)[1].astype(np.int64)
 
 
 def _merged_targets(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +158,9 @@ class _Table:
     columns: list[ColumnSource | None]
     notes: list[str]
 
-    @property
+    @cached_property
     def smiles(self) -> list[str | None]:
-        """SMILES of each row."""
+        """SMILES of each row: one text, whoever holds it."""
         return text_column(self.frame, self.source.smiles_column, where=self.where).to_list()
 
     @property

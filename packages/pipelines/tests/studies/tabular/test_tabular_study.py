@@ -99,8 +99,10 @@ def test_a_fold_is_scored_by_models_of_the_others(table):
 
 @pytest.mark.slow
 def test_a_study_ends_in_models_that_predict(table, tmp_path):
-    config = make(table, save_dir=str(tmp_path / "study"))
-    assert run_study(config, tabular_problem, name="t") == 0
+    for n in (1, 2):  # the second goes on with the first
+        study = {"n_trials": n, "n_folds": 2, "default_space": False}
+        config = make(table, save_dir=str(tmp_path / "study"), study=study)
+        assert run_study(config, tabular_problem, name="t") == 0
     folder = Path(tmp_path / "study")
     assert len(read_study(folder).complete()) == 2
     found = retrain(RetrainConfig(study_dir=str(folder), defaults=True))

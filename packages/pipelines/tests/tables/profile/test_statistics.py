@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from molpool_common import MoleculeTable
-from molpool_pipelines.tables.profile._page import scale_note
+from molpool_pipelines.tables.profile._page import limits_note, scale_note
 from molpool_pipelines.tables.profile._statistics import (
     ALPHAS,
     TaskProfile,
@@ -59,6 +59,19 @@ def test_frequent_values_are_named_with_their_place(make_table: MakeTable) -> No
     (task,) = profile_tasks(make_table(["C" * (i + 1) for i in range(n)], [[v] for v in values]))
     found = [(s.value, round(s.share * n), s.place, s.source) for s in task.frequent_values]
     assert found == [(0.3, 8, "floor", ""), (9.0, 6, "ceiling", ""), (2.0, 5, "inside", "")]
+
+
+def test_limits_of_assays_are_said_with_the_share_that_stands_there(make_table: MakeTable) -> None:
+    n = 100
+    values = [150 * (i + 1) / 60 for i in range(60)] + [250.0] * 40
+    table = make_table(
+        ["C" * (i + 1) for i in range(n)], [[v, i % 2] for i, v in enumerate(values)]
+    )
+    said = limits_note(table, profile_tasks(table))
+    assert said is not None
+    assert "40 % of 100 labels at or above 250" in said
+    table = table.of_tasks([1])
+    assert limits_note(table, profile_tasks(table)) is None
 
 
 def test_a_tenth_exactly_is_not_frequent(make_table: MakeTable) -> None:

@@ -132,7 +132,7 @@ def _too_few(metric: Metric, y: FloatArray, least: int) -> str | None:
     Resamples of a handful of rows repeat them: intervals are too narrow and p-values too small.
     """
     if len(y) < least:
-        return f"{len(y)} labels, fewer than {least}"
+        return f"{len(y)} {'label' if len(y) == 1 else 'labels'}, fewer than {least}"
     if metric.task_type == "classification":
         rarer = int(min(y.sum(), (1 - y).sum()))
         if rarer < LEAST_OF_CLASS:

@@ -68,7 +68,9 @@ def default_space(config: HPOMILConfig) -> Declared:
 def without_effect(config: HPOMILConfig, n_tasks: int) -> list[str]:
     """Return the parameters of the literature's space that change nothing here."""
     names: list[str] = []
-    names += () if config.model.use_2d else _OF_2D
+    data = config.data
+    without_2d = data.kind == "bags" or (data.kind == "features" and data.features_2d is None)
+    names += () if config.model.use_2d and not without_2d else _OF_2D
     names += () if config.model.use_3d else _OF_3D
     if config.task_kind == "regression":
         names += _OF_CLASSES

@@ -27,6 +27,8 @@ from rich.table import Table as ScreenTable
 
 from molpool_pipelines.runs import write_rejected
 from molpool_pipelines.tables._given_split import is_unused
+from molpool_pipelines.tables._table_config import TaskType
+from molpool_pipelines.tables._values import limits_in_words
 from molpool_pipelines.tables.profile._figures import (
     class_shares,
     label_counts,
@@ -149,8 +151,8 @@ def _bad_smiles(table: MoleculeTable) -> list[Part]:
 
 
 def _values(profile: Profile) -> list[Part]:
-    tails = scale_note(profile.tasks)
-    parts: list[Part] = [] if tails is None else [Text(tails, note=True)]
+    said = (scale_note(profile.tasks), limits_note(profile.table, profile.tasks))
+    parts: list[Part] = [Text(text, note=True) for text in said if text is not None]
     parts += _frequent_values(profile.tasks)
     histograms = value_histograms(profile.table, profile.tasks)
     classes = class_shares(profile.tasks)
@@ -172,6 +174,21 @@ def scale_note(tasks: Sequence[TaskProfile]) -> str | None:
         f"Values with a long tail: {listed([task.name for task in skewed])}. Large ones would "
         "decide what a model learns; on another scale they do not, and predictions come back in "
         f"the table's unit: --data.transform {flags}"
+    )
+
+
+def limits_note(table: MoleculeTable, tasks: Sequence[TaskProfile]) -> str | None:
+    """Return which labels stand at a floor or a ceiling of their assay, and what models do."""
+    kinds: list[TaskType] = [
+        "regression" if task.positives is None else "classification" for task in tasks
+    ]
+    said = limits_in_words(table, kinds)
+    if not said:
+        return None
+    return (
+        f"Limits of assays: {said}. The truth is there or beyond: models of molpool-train auto, "
+        "blend and tabular learn such labels as bounds, and molpool-evaluate predict --latent says "
+        "what lies beyond."
     )
 
 
@@ -373,9 +390,10 @@ def _print(profile: Profile, files: Sequence[Path]) -> None:
     out.print(table)
     if note:
         out.print(note.strip(), style="dim", markup=False)
-    if (tails := scale_note(profile.tasks)) is not None:
-        # To be copied by hand, as the command below.
-        out.print(f"\n{tails}", soft_wrap=True, markup=False)
+    for text in (limits_note(profile.table, profile.tasks), scale_note(profile.tasks)):
+        if text is not None:
+            # To be copied by hand, as the command below.
+            out.print(f"\n{text}", soft_wrap=True, markup=False)
     training = profile.described.training
     for line in () if training is None else ("", *training.lines):
         # To be copied by hand: never broken over lines.

@@ -212,10 +212,11 @@ def read_named(
         target_key="--target-columns",
         read=read,
     )
-    loaded, training = _checked([source], wanted, command)
     facts = {} if reading is None else reading.facts()
     if reading is not None:
         facts |= _missing(source_name, frame, chosen, read)
+    del frame  # it is read again, with what training reads
+    loaded, training = _checked([source], wanted, command)
     return Described(where, loaded, [*loaded.notes, *notes], training, facts)
 
 
@@ -255,7 +256,7 @@ def _missing(
     source: str, frame: pl.DataFrame, columns: Columns, read: ReadConfig | None
 ) -> dict[str, str]:
     """Return how often each column that is used has no value, and how that is written."""
-    used = [c for c in (columns.smiles, columns.quality, *columns.targets) if c is not None]
+    used = [c for c in (columns.smiles, columns.quality, *columns.targets) if c in frame.columns]
     gaps = {name: frame[name].null_count() for name in used if frame[name].null_count()}
     if not gaps:
         return {}

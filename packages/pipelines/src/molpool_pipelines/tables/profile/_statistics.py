@@ -6,7 +6,7 @@ far their values lie apart, and scaffolds. Of joint sampling: the distribution o
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,12 +18,18 @@ from molpool_common import (
     groups_of,
     murcko_scaffolds,
     parse_smiles,
+    text_keys,
     to_scale,
 )
 from numpy.typing import NDArray
 from sampling_core import DEFAULT_QUALITIES
 
-from molpool_pipelines.tables._duplicates import Conflict, DuplicateReport, find_duplicates
+from molpool_pipelines.tables._duplicates import (
+    Conflict,
+    DuplicateReport,
+    find_duplicates,
+    molecule_numbers,
+)
 
 FREQUENT = 0.10
 """Share of a task's labels from which on a single value is named."""
@@ -84,12 +90,6 @@ class TaskProfile:
     frequent_values: list[FrequentValue]
     unit: str | None = None
     scale: ScaleName = "none"
-
-
-def molecule_numbers(table: MoleculeTable) -> IntArray:
-    """Return the number [N] of each row's molecule: 0, 1, ... as they first come."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(g, len(numbers)) for g in table.groups], dtype=np.int64)
 
 
 def profile_tasks(table: MoleculeTable) -> list[TaskProfile]:
@@ -306,7 +306,8 @@ class ScaffoldProfile:
     n_scaffolds, n_singletons : int
         Distinct scaffolds, and those of one molecule.
     largest : list of (str, int)
-        SMILES and molecules of the most frequent scaffolds, most frequent first.
+        SMILES and molecules of the most frequent scaffolds, most frequent first; of equal ones
+        that which comes first.
     """
 
     n_molecules: int
@@ -319,21 +320,25 @@ class ScaffoldProfile:
 def profile_scaffolds(table: MoleculeTable, n_largest: int = 10) -> ScaffoldProfile:
     """Count scaffolds; a molecule has that of its first row."""
     first = np.unique(molecule_numbers(table), return_index=True)[1]
-    counts: Counter[str] = Counter()
-    # A molecule in memory takes a hundred times its SMILES.
-    for rows in groups_of(first.tolist(), _AT_A_TIME):
-        mols = parse_smiles([table.smiles[i] for i in rows]).require_all()
-        counts.update(murcko_scaffolds(mols))
+    # Keys, a tenth of the text; a molecule in memory takes a hundred times its SMILES.
+    keys = [text_keys(_scaffolds(table, rows)) for rows in groups_of(first.tolist(), _AT_A_TIME)]
+    distinct, at, counts = np.unique(np.concatenate(keys), return_index=True, return_counts=True)
     # Molecules without a ring have the empty scaffold, which is no family.
-    n_acyclic = counts.pop("", 0)
-    by_size = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ring = distinct != text_keys([""])[0]
+    largest = np.lexsort((at[ring], -counts[ring]))[:n_largest]
+    rows = first[at[ring][largest]].tolist()
     return ScaffoldProfile(
         n_molecules=len(first),
-        n_acyclic=n_acyclic,
-        n_scaffolds=len(counts),
-        n_singletons=sum(n == 1 for n in counts.values()),
-        largest=by_size[:n_largest],
+        n_acyclic=len(first) - int(counts[ring].sum()),
+        n_scaffolds=int(ring.sum()),
+        n_singletons=int((counts[ring] == 1).sum()),
+        largest=list(zip(_scaffolds(table, rows), counts[ring][largest].tolist(), strict=True)),
     )
+
+
+def _scaffolds(table: MoleculeTable, rows: Sequence[int]) -> list[str]:
+    mols = parse_smiles([table.smiles[i] for i in rows]).require_all()
+    return murcko_scaffolds(mols)
 
 
 _AT_A_TIME = 10_000

@@ -1,0 +1,91 @@
+"""Claim: an epoch of two processes that train together is at least .8 times as fast as one of two
+threads, and two workers of Dask featurise at least .9 times as fast as two of the local engine.
+
+Training is of Chemprop (300 wide, batches of 64) on made-up molecules, by `--trainer.devices 2`,
+one thread each, against one process: the median of the epochs after the first. Features are rdkit2d
+of other molecules without cache, both with the start of their processes. Exit status 1 if a ratio
+is below its claim. It means something on a quiet machine with two cores only.
+
+Physical limit: 1 for both, as each side has the same two cores; ranks exchange all gradients (1 MB
+here) at each step besides, and Dask's workers import what the pool's have at hand.
+
+    uv run --extra dask python benchmarks/more_processes.py [MOLECULES [EPOCHS]]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+from claims import Claim, settle
+from molecule_features import featurize
+from molpool_common import working_on
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
+
+from scaling import molecules  # its tables, as large as one asks
+
+TRAINING_BAR, FEATURES_BAR = 0.8, 0.9
+MOLECULES, EPOCHS = 6000, 6
+
+
+def epoch(table: Path, folder: Path, epochs: int, devices: int) -> float:
+    """Train, and return the seconds of an epoch."""
+    command = [
+        *(str(Path(sys.executable).with_name("molpool-train")), "chemprop"),
+        *("--data-path", str(table), "--target-columns", "y", "z", "--baselines", "none"),
+        *("--save-dir", str(folder), "--data.cache-dir", str(table.parent / "cache")),
+        *("--training.epochs", str(epochs), "--training.patience", "None", "--page", "false"),
+        *("--training.batch-size", "64", "--trainer.devices", str(devices)),
+    ]
+    threads = {"OMP_NUM_THREADS": str(2 // devices)}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **threads})
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    seconds = [event["seconds"] for event in events if event["event"] == "epoch"]
+    return statistics.median(seconds[1:])
+
+
+def features(smiles: list[str], engine: str) -> float:
+    """Compute features, and return the seconds."""
+    begun = perf_counter()
+    with working_on(engine):
+        featurize(smiles, "rdkit2d", cache=None, workers=2)
+    return perf_counter() - begun
+
+
+def main() -> int:
+    given = [int(word) for word in sys.argv[1:]]
+    n, epochs = (*given, *(MOLECULES, EPOCHS)[len(given) :])
+    with tempfile.TemporaryDirectory() as scratch:
+        here = Path(scratch)
+        molecules(n).write_csv(here / "m.csv")
+        together = epoch(here / "m.csv", here / "two", epochs, 2)
+        alone = epoch(here / "m.csv", here / "one", epochs, 1)
+    smiles = molecules(4 * n)["SMILES"].to_list()
+    local, dask = features(smiles, "local"), features(smiles, "dask")
+    return settle(
+        Claim(
+            "an epoch of two processes against one of two threads",
+            alone / together,
+            TRAINING_BAR,
+            ours=f"{together:.2f} s",
+            peer=f"{alone:.2f} s",
+        ),
+        Claim(
+            "features by two workers of Dask against two of ours",
+            local / dask,
+            FEATURES_BAR,
+            ours=f"{dask:.1f} s",
+            peer=f"{local:.1f} s",
+        ),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
