@@ -385,7 +385,8 @@ def draw(found: pl.DataFrame, path: Path) -> None:
         low, high = axis.get_ylim()
         widened = max(0.0, 0.1 - (high - low)) / 2
         axis.set_ylim(low - widened, high + widened)
-        axis.set_title(f"{panel['table'][0]}, {panel['split'][0]}", fontsize=8)
+        name, split = panel["table"][0], panel["split"][0]
+        axis.set_title(name if split in name else f"{name}, {split}", fontsize=8)
         axis.set_xlabel("CPU seconds", fontsize=7)
         axis.set_ylabel("RAE, or 1 - ROC-AUC", fontsize=7)
         axis.tick_params(labelsize=6)

@@ -109,7 +109,7 @@ def test_titles_of_square_axes_are_inside() -> None:
         panels = figure.subplots(1, 3)
         for axes in panels:
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="x", ylabel="y")
-            axes.set_title("task\n30 labels", fontsize=9)
+            axes.set_title("task $\\frac{$\n30 labels", fontsize=9)
         figure_svg(figure, whole=True)
         tops = [axes.title.get_window_extent().y1 / figure.dpi for axes in panels]
     assert max(tops) < 3.1

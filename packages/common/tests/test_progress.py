@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from time import monotonic, sleep
 
 import pytest
-from molpool_common import _progress, showing, tell, told
+from molpool_common import _progress, doing, showing, tell, told
 from rich.console import Console
 
 
@@ -42,8 +43,21 @@ def test_lines_where_it_is_piped_say_what_is_left(clock: Clock) -> None:
             clock.now += 1
         tell("Featurising", 100, 100)
     lines = written(shown).splitlines()
-    assert lines[0] == "Featurising: 10 of 100 molecules, 90 s left" or "2 min" in lines[0]
-    assert len(lines) == 9, "one in ten seconds"
+    assert lines[0] == "Featurising: 2 of 100 molecules, 2 min left"
+    assert lines[1] == "Featurising: 12 of 100 molecules, 88 s left"
+    assert len(lines) == 10, "one in ten seconds"
+
+
+def test_steps_that_take_a_while_have_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_progress, "_FIRST", 0.05)
+    shown = console(terminal=False)
+    with showing(shown), doing("Reading") as step:
+        step("Fitting")
+        deadline = monotonic() + 30
+        while not written(shown) and monotonic() < deadline:
+            sleep(0.01)
+        step("Drawing")
+    assert written(shown) == "Fitting\n"
 
 
 def test_a_bar_appears_after_a_while_and_goes(clock: Clock) -> None:

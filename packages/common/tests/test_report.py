@@ -192,7 +192,11 @@ class TestTable:
         assert Page(render(Table(["x"], [[value]]))).texts["td"] == [text]
 
     def test_digits(self) -> None:
-        assert Page(render(Table(["x"], [[1.0, 7]], digits=1))).texts["td"] == ["1.0", "7"]
+        assert Page(render(Table(["x", "n"], [[1.0, 7]], digits=1))).texts["td"] == ["1.0", "7"]
+
+    def test_words_begin_where_they_are_read_from(self) -> None:
+        html = render(Table(["id", "SMILES", "x"], [["a", "CC", 1.0], ["b", None, None]]))
+        assert html.count('class="words"') == 3, "a head and two cells, the first column apart"
         assert Page(render(Facts({"s": 40.87}, digits=1))).texts["dd"] == ["40.9"]
 
 

@@ -81,11 +81,14 @@ def _uncertainty(scores: Scores) -> Table:
 
 
 def _intervals(scores: Scores) -> Table:
-    level = scores.prediction_level
-    asked = "" if level is None else f" ({100 * level:g} % asked for)"
-    table = _table(f"Prediction intervals{asked}", "task", "n", "inside, %", "median width")
-    for task, of in scores.intervals.items():
-        table.add_row(task, str(of.n), f"{100 * of.inside:.1f}", _number(of.median_width))
+    heads = ("task", "n", "asked for, %", "inside, %", "median width")
+    table = _table("Prediction intervals", *heads)
+    for task, first in scores.intervals.items():
+        for of in (first, *first.further):
+            asked = "–" if of.level is None else f"{100 * of.level:g}"
+            name = task if of is first else ""
+            inside = f"{100 * of.inside:.1f}"
+            table.add_row(name, str(of.n), asked, inside, _number(of.median_width))
     return table
 
 

@@ -82,8 +82,9 @@ def test_bags_of_a_table(disk: Disk, of_bags: Path, tmp_path: Path) -> None:
     assert_allclose(frame["label predicted"].to_numpy(), found[:, 0], atol=1e-6)
     assert frame["label decision"].to_list() == (found[:, 0] >= 0.4).tolist()
     assert frame.columns == [
-        "row", "id", "label predicted", "label decision", "instances", "error"
+        "row", "id", "label", "label predicted", "label decision", "instances", "error"
     ]  # fmt: skip
+    assert frame["label"].to_list() == [int(name == "a") for name in frame["id"]]
 
 
 def test_every_bag_has_a_row_and_those_that_failed_a_reason(

@@ -107,6 +107,11 @@ def _plain_figure() -> type[Any]:
                 # A letter that the font lacks is a letter that the page's font has.
                 warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 warnings.filterwarnings("ignore", ".*Matplotlib currently does not support")
+                engine = self.get_layout_engine()
+                if engine is not None and any(a.get_aspect() != "auto" for a in self.axes):
+                    # Only then are axes square, and the layout of the drawing leaves their titles
+                    # room. Here, where no title is mathematics.
+                    engine.execute(self)
                 super().draw(renderer)
 
     return PlainFigure
@@ -129,10 +134,6 @@ def figure_svg(figure: Figure, *, whole: bool = False) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
-    engine = figure.get_layout_engine()
-    if engine is not None and any(axes.get_aspect() != "auto" for axes in figure.axes):
-        # Only then are axes square, and the layout of the drawing leaves their titles room.
-        engine.execute(figure)
     # `savefig` would draw everything twice, once to nowhere for the layout, which drawing does too.
     canvas: Any = FigureCanvasSVG(figure)
     canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})

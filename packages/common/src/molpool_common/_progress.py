@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Timer
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,8 +23,8 @@ ItemT = TypeVar("ItemT")
 _DELAY = 1.5
 """Seconds after which a bar appears."""
 
-_EVERY = 10.0
-"""Seconds between plain lines, which a log file keeps."""
+_FIRST, _EVERY = 2.0, 10.0
+"""Seconds after which the first plain line comes, and between those, which a log file keeps."""
 
 _shown: ContextVar[_Stages | None] = ContextVar("stages", default=None)
 
@@ -120,7 +121,7 @@ class _Stages:
 
     def tell(self, name: str, done: int, total: int, unit: str) -> None:
         now = monotonic()
-        stage = self._stages.setdefault(name, _Stage(now, done, now))
+        stage = self._stages.setdefault(name, _Stage(now, done, now - _EVERY + _FIRST))
         if done >= total:
             self._end(name)
         elif self._console.is_terminal:
@@ -133,20 +134,25 @@ class _Stages:
 
     @contextmanager
     def steps(self, words: str) -> Iterator[Callable[[str], None]]:
-        """Show steps: a spinner on a terminal, elsewhere those that others took a while before."""
+        """Show steps: a spinner on a terminal, elsewhere a line for each that takes a while."""
         if self._console.is_terminal:
             with self._console.status(words) as status:
                 yield status.update
             return
-        said = monotonic() - _EVERY + _DELAY
+        waiting: list[Timer] = []
 
         def step(words: str) -> None:
-            nonlocal said
-            if monotonic() - said >= _EVERY:
-                said = monotonic()
-                self._console.print(words, soft_wrap=True)
+            while waiting:
+                waiting.pop().cancel()
+            waiting.append(Timer(_FIRST, self._console.print, [words], {"soft_wrap": True}))
+            waiting[0].daemon = True  # an interrupted command does not wait for it
+            waiting[0].start()
 
-        yield step
+        step(words)
+        try:
+            yield step
+        finally:
+            waiting.pop().cancel()
 
     def close(self) -> None:
         """Take all bars away."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -317,14 +318,15 @@ def _render(part: Part, tasks: Sequence[str]) -> Markup:
 
 
 def _table(table: Table) -> Markup:
+    words = [_of_words(j, table.rows) for j in range(len(table.columns))]
     head = Markup("").join(
-        Markup('<th scope="col"><button type="button">{}</button></th>').format(c)
-        for c in table.columns
+        Markup('<th scope="col"{}><button type="button">{}</button></th>').format(of, c)
+        for of, c in zip(words, table.columns, strict=True)
     )
     first_total = len(table.rows) - table.totals
     body = Markup("").join(
         Markup('<tr class="total">' if i >= first_total else "<tr>")
-        + Markup("").join(_cell(value, table.digits) for value in row)
+        + Markup("").join(map(_cell, row, words, repeat(table.digits)))
         + Markup("</tr>")
         for i, row in enumerate(table.rows)
     )
@@ -338,10 +340,17 @@ def _table(table: Table) -> Markup:
     return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(table.caption, content)
 
 
-def _cell(value: Cell, digits: int) -> Markup:
+def _of_words(column: int, rows: Sequence[Sequence[Cell]]) -> Markup:
+    """Return the class of a column of words, which begin where they are read from."""
+    cells = [row[column] for row in rows]
+    words = column > 0 and all(isinstance(cell, str | None) for cell in cells) and any(cells)
+    return Markup(' class="words"' if words else "")
+
+
+def _cell(value: Cell, words: Markup, digits: int) -> Markup:
     # Columns sort by the exact number, which the text rounds.
     exact = Markup(' data-value="{}"').format(value) if isinstance(value, int | float) else ""
-    return Markup("<td{}>{}</td>").format(exact, _show(value, digits))
+    return Markup("<td{}{}>{}</td>").format(words, exact, _show(value, digits))
 
 
 def _show(value: Cell, digits: int) -> str:

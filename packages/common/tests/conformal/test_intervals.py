@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mapie.regression import SplitConformalRegressor
-from molpool_common import InputError, IntervalCalibration, needed_points
+from molpool_common import InputError, IntervalCalibration, coverage_range, needed_points
 from molpool_common.conformal import Difficulty, conformity_scores
 from scipy.stats import binom
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -247,3 +247,13 @@ def test_a_row_with_several_scores_counts_once():
     np.testing.assert_array_equal(
         thrice.half_widths((3, 1), 0.8, strata=asked), once.half_widths((3, 1), 0.8, strata=asked)
     )
+
+
+def test_how_far_one_calibration_set_may_be_off() -> None:
+    # The greatest of 19: the share below it has the distribution function p^19.
+    assert coverage_range(19, 0.95) == pytest.approx((0.025 ** (1 / 19), 0.975 ** (1 / 19)))
+    rng = np.random.default_rng(0)
+    covered = np.sort(rng.random((4000, 20)), axis=1)[:, 16]
+    found = np.quantile(covered, [0.025, 0.975])
+    # The 17th of 20 rows; 4 000 draws tell these ends to some .01.
+    np.testing.assert_allclose(coverage_range(20, 0.8), found, atol=0.02)

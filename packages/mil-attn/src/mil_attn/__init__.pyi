@@ -40,6 +40,7 @@ from .data._smiles import conformers_of as conformers_of
 from .data._source import Progress as Progress
 from .data._source import bag_column as bag_column
 from .data._source import classes_of as classes_of
+from .data._source import columns_of_bags as columns_of_bags
 from .data._source import likeliest_classes as likeliest_classes
 from .data._source import read_bags as read_bags
 from .data._source import task_columns as task_columns

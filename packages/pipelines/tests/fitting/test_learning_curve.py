@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,7 +47,8 @@ def test_the_answer_follows_what_the_last_data_brought(fewer: float, words: str)
     said = answer(predicted(fewer, seed=0), predicted(0.5, seed=0), (50, 100))
     assert said is not None
     assert words in said
-    assert said.startswith("From 50 to 100 training rows MA-RAE fell by")
+    way = "rose" if fewer < 0.5 else "fell"
+    assert re.match(rf"From 50 to 100 training rows MA-RAE {way} by 0\.\d+ \(95 % -?0", said)
 
 
 def test_shares_are_a_flag_and_between_0_and_1() -> None:

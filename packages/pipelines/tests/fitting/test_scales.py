@@ -1,5 +1,7 @@
 """A target learnt on another scale, from the flag to every table that says it."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -125,7 +127,22 @@ def test_rows_and_measurements_of_the_training_table_come_back(runs):
     assert found.select("SMILES", S="S_measured", LogP="LogP_measured").equals(table)
     scored = read_predictions(output)
     assert scored.tasks == ("S", "LogP")
+    assert scored.level == 0.8
     assert scored.n_bounds.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("ending", ["csv", "sdf"])
+def test_a_table_of_predictions_is_predicted_again(runs, tmp_path, ending):
+    again, flags = tmp_path / f"again.{ending}", {"model_dir": str(runs[1.0]), "level": [0.8]}
+    first = predicted(runs[1.0], ending)
+    done = predict_table(PredictConfig(**flags, data_path=str(first), output=str(again)))
+    assert "Columns of earlier predictions are replaced: LogP, LogP_lower" in (done.note or "")
+    tables = [read_table(file) for file in (first, again)]
+    # The second has the structures of an SDF file, and their names, beside its columns.
+    assert set(tables[1].columns) - set(tables[0].columns) <= {"Name", "SMILES (property)"}
+    assert tables[1].select(tables[0].columns[2:]).equals(tables[0][:, 2:])
+    read, reread = (read_predictions(file) for file in (first, again))
+    np.testing.assert_array_equal(read.y_true, reread.y_true)
 
 
 def test_a_value_that_the_scale_lacks_is_named(tmp_path):
@@ -159,6 +176,7 @@ def test_new_labels_move_predictions_toward_them(runs, tmp_path):
     )
     assert done.note is not None
     assert "S: 40 new labels, moved by +" in done.note
+    assert re.search(r"[1-9]\d* of the 40 newly measured molecules trained the model", done.note)
     after = read_run_predictions(tmp_path, output.name)
     factor = np.median(after["S predicted"] / before["S predicted"])
     assert 2 < factor <= 10

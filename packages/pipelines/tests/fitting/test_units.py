@@ -1,4 +1,7 @@
-"""A target in another unit: predictions and intervals change by the unit, for each kind of run."""
+"""A target in another unit: predictions and intervals change by the unit, for each kind of run.
+
+And what the same runs say of themselves is what scoring finds, to the last digit.
+"""
 
 from typing import Any
 
@@ -14,7 +17,8 @@ from molpool_pipelines.fitting import (
     train_mil,
     train_tabular,
 )
-from molpool_pipelines.runs import read_run_predictions
+from molpool_pipelines.runs import read_metrics, read_run_predictions
+from molpool_pipelines.scores import Resampling, read_predictions, score_coverage, score_tasks
 
 UNIT = 1000.0
 SPLIT = {"target_columns": ["y"], "split_ratios": (0.4, 0.3, 0.3)}
@@ -75,7 +79,7 @@ def table(path, unit):
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_intervals_change_by_the_unit(kind, tmp_path):
     config, train, settings = KINDS[kind]
-    frames = []
+    frames, runs = [], []
     for unit in (1.0, UNIT):
         data = table(tmp_path / f"{unit:g}.csv", unit)
         drop = {"SMILES"} if kind == "mil" else {"bag_id", "f1", "f2", "f3"}
@@ -83,6 +87,7 @@ def test_intervals_change_by_the_unit(kind, tmp_path):
         values = {**settings, "data_path": str(data), "save_dir": str(tmp_path / f"run{unit:g}")}
         run = train(config.model_validate({**values, "level": 0.8}))
         frames.append(read_run_predictions(run).filter(split="test"))
+        runs.append(run)
     one, other = frames
     spread = float(one["y"].to_numpy().std())
     for column in ("y predicted", "y_lower", "y_upper"):
@@ -91,3 +96,16 @@ def test_intervals_change_by_the_unit(kind, tmp_path):
             other[column].to_numpy() / UNIT, one[column].to_numpy(), rtol=0, atol=1e-4 * spread
         )
     assert np.isfinite(one["y_upper"].to_numpy()).all()
+    assert_scored_as_recorded(runs[1])
+
+
+def assert_scored_as_recorded(run):
+    """Hold metrics.json against scores of the run's predictions; `test_one_truth` has the page."""
+    found, own = read_predictions(run).of_split("test"), read_metrics(run).of_reported
+    scored = {s.metric: s for s in score_tasks(found, Resampling()) if s.task == "y"}
+    assert set(scored) == set(own.tasks["y"].metrics)
+    for name, metric in own.tasks["y"].metrics.items():
+        ends = scored[name].interval or (None, None)
+        assert (scored[name].value, *ends) == (metric.value, metric.low, metric.high), name
+    (held,) = score_coverage(found).values()
+    assert own.intervals == {"y": held.to_dict()}

@@ -90,6 +90,10 @@ def test_a_flipped_bit_is_refused(tmp_path):
 
 def test_notes_say_how_many_rows_calibrate_and_which_tasks_have_too_few():
     y, mean, *_ = rows(60)
+    y[20:, 0] = np.nan
+    _, far = Calibration.fit(y, mean, KINDS).notes(["LogD", "active"], 0.8)
+    # Of the beta distribution with 17 and 4.
+    assert far == "Of 20 (LogD), what they cover in the long run is between 62% and 94%."
     y[5:, 0] = np.nan
     calibration = Calibration.fit(y, mean, KINDS)
     assert calibration.notes(["LogD", "active"], 0.9) == [

@@ -55,6 +55,19 @@ def test_intervals_without_an_end_are_read_and_not_counted() -> None:
     assert score_coverage(found)["t"].n == 1
 
 
+def test_each_level_is_counted() -> None:
+    columns = {"id": ["a", "b"], "t": [1.0, 2.5], "t predicted": [1.0, 2.0]}
+    ends = {"t_lower_80": [0.5, 1.8], "t_upper_80": [1.5, 2.2]}
+    wider = {"t_lower_97.5": [0.0, 1.0], "t_upper_97.5": [2.0, 3.0]}
+    found = predictions_of(pl.DataFrame(columns | ends | wider), "model")
+    of = score_coverage(found.take(np.array([1, 0])).of_tasks(["t"]))["t"]
+    assert (of.level, of.inside, of.median_width) == (0.8, 0.5, pytest.approx(0.7))
+    (further,) = of.further
+    assert (further.level, further.inside, further.median_width) == (0.975, 1.0, 2.0)
+    assert of.numbers()["interval_inside_97.5"] == 1.0
+    assert of.to_dict()["further"] == [further.to_dict()]
+
+
 def test_few_rows_are_one_part_and_classes_have_none(made: Callable[..., Predictions]) -> None:
     y = np.zeros((12, 2))
     ends = {"lower": y - 1, "upper": y + 1}

@@ -5,6 +5,7 @@ from molpool_common.conformal._difficulty import Difficulty
 from molpool_common.conformal._intervals import (
     IntervalCalibration,
     conformity_scores,
+    coverage_range,
     needed_points,
 )
 from molpool_common.conformal._quantiles import (
@@ -18,6 +19,7 @@ __all__ = [
     "Difficulty",
     "IntervalCalibration",
     "conformity_scores",
+    "coverage_range",
     "jackknife_plus",
     "needed_points",
     "scores_of_new_groups",

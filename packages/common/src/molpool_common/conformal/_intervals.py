@@ -28,6 +28,28 @@ def needed_points(level: float) -> int:
     return int(np.ceil((1 - ROUNDING) / (1 - level) - 1 - 1e-9))
 
 
+def coverage_range(n: int, level: float) -> tuple[float, float]:
+    """Return between what 95 of 100 calibration sets cover of new rows, as n rows make one.
+
+    Parameters
+    ----------
+    n : int
+        Calibration rows, at least `needed_points`.
+    level : float
+        Share of new rows to cover.
+
+    References
+    ----------
+    Vovk, "Conditional validity of inductive conformal predictors" (ACML 2012), proposition 2: the
+    share is of a beta distribution.
+    """
+    from scipy.stats import beta
+
+    place = int(np.ceil((n + 1) * (level - ROUNDING)))
+    low, high = np.asarray(beta.ppf([0.025, 0.975], place, n + 1 - place)).tolist()
+    return low, high
+
+
 def conformity_scores(
     y: FloatArray, mean: FloatArray, scale: FloatArray, censoring: SignArray | None = None
 ) -> FloatArray:

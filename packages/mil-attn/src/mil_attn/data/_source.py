@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +326,42 @@ def bag_column(
             where=file,
         )
     return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
+
+
+def columns_of_bags(
+    path: str | Path,
+    ids: Sequence[str],
+    data: MILDataConfig,
+    *,
+    without: Collection[str] = (),
+    read: ReadConfig | None = None,
+) -> pl.DataFrame:
+    """Return the columns of a table that have one value in each bag, in the order of bags.
+
+    Parameters
+    ----------
+    path : str or Path
+        The table.
+    ids : sequence of str
+        Names of the bags.
+    data : MILDataConfig
+        Column of names, which is left out.
+    without : collection of str
+        Others that are: features.
+    read : ReadConfig, optional
+        What is known of the file.
+    """
+    frame, key = read_table(path, read), "bag\0"
+    bags = pl.Series(map(str, range(1, frame.height + 1)))
+    if data.names is not None:
+        bags, _ = named_bags(frame, data.names, Path(path).name)
+    others = [name for name in frame.columns if name != data.names and name not in without]
+    by_bag = frame.select(bags.alias(key), *others).group_by(key)
+    values = by_bag.agg(pl.col(others).n_unique()).select(pl.col(others).max())
+    whole = [name for name in others if values[name][0] == 1]
+    first = by_bag.agg(pl.col(whole).first())
+    of_ids = pl.DataFrame({key: list(ids)})
+    return of_ids.join(first, on=key, how="left", maintain_order="left").drop(key)
 
 
 def witnesses_of(

@@ -105,7 +105,11 @@ def evaluate_bags(
         frame = frame.with_columns(**{f"{c} class": pl.Series(v) for c, v in likeliest.items()})
         remarks = (*results.remarks, *_right_classes(data["test"], predicted["test"]))
         results = replace(results, remarks=remarks)
-    return replace(results, predictions=frame, more=more)
+    known = results.calibration
+    if known is not None:
+        # Classes are called at the models' own thresholds.
+        known = replace(known, thresholds=np.full(len(tasks), np.nan))
+    return replace(results, predictions=frame, more=more, calibration=known)
 
 
 def _right_classes(bags: BagData, probabilities: FloatArray) -> list[str]:

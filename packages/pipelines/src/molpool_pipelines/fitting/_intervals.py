@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from molpool_common import FloatArray, IntArray, murcko_scaffolds, parse_smiles
@@ -187,34 +186,3 @@ def distance_to(known: Sequence[str], smiles: Sequence[str]) -> FloatArray | Non
     if not mols[1]:
         return np.empty(0)
     return np.asarray(1 - NearestTraining(mols[0]).find(mols[1]).similarity)
-
-
-def coverage(part: PredictedRows, level: float) -> dict[str, dict[str, Any]]:
-    """Return how often intervals hold: by task level, labels, share inside and median width.
-
-    Parameters
-    ----------
-    part : PredictedRows
-        With intervals.
-    level : float
-        That they are of.
-    """
-    assert part.ends is not None
-    lower, upper = part.ends
-    table = part.table
-    found: dict[str, dict[str, Any]] = {}
-    signs = np.zeros(table.targets.shape) if table.censoring is None else table.censoring
-    # A bound counts as outside only if it proves that the value is.
-    above = (table.targets > upper) & (signs >= 0)
-    below = (table.targets < lower) & (signs <= 0)
-    for t, task in enumerate(table.task_names):
-        width = upper[:, t] - lower[:, t]
-        rows = np.isfinite(table.targets[:, t]) & np.isfinite(width)
-        if rows.any():
-            found[task] = {
-                "level": level,
-                "n": int(rows.sum()),
-                "inside": float(1 - (above | below)[rows, t].mean()),
-                "median_width": float(np.median(width[rows])),
-            }
-    return found

@@ -171,10 +171,12 @@ def _words(pair: Pair, sizes: Sequence[int]) -> str:
     gain = sign * pair.difference
     ends = sorted((sign * pair.low, sign * pair.high))
     name = mean_label(pair.metric) if pair.task == MACRO else LABELS[pair.metric]
+    way = 1 if gain >= 0 else -1
+    shown = sorted(way * end for end in ends)
     said = (
         f"From {sizes[0]:,} to {sizes[1]:,} training rows {name} "
-        f"{'fell' if lower_is_better else 'rose'} by {gain:.3f} (95 % {ends[0]:.3f} to "
-        f"{ends[1]:.3f}) on the same test molecules"
+        f"{'fell' if lower_is_better == (gain >= 0) else 'rose'} by {abs(gain):.3f} (95 % "
+        f"{shown[0]:.3f} to {shown[1]:.3f}) on the same test molecules"
     )
     if ends[0] > 0:
         return f"{said}: more data of this kind would probably still help."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from molpool_common import (
     MetricTable,
     RunFolder,
     ScaleName,
+    doing,
     listed,
     only_warned,
     task_metrics,
     unit_of,
 )
 
-from molpool_pipelines.fitting._intervals import IntervalRequest, calibrate, coverage
+from molpool_pipelines.fitting._intervals import IntervalRequest, calibrate
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Calibration, Kind
 from molpool_pipelines.reports import run_page
@@ -52,6 +53,7 @@ from molpool_pipelines.scores import (
     Resampling,
     bounds_by_task,
     predictions_of,
+    score_coverage,
     score_tasks,
 )
 from molpool_pipelines.tables import TaskType
@@ -137,7 +139,7 @@ class Results:
         """
         # By way of the scoring command's own functions: an interval computed here would differ from
         # it in resamples or seed, and one run would show several.
-        scored = self._scored(name)
+        scored = self.scored(name)
         intervals = self._intervals(scored)
         splits = {}
         for split, table in self.metrics.items():
@@ -155,11 +157,11 @@ class Results:
             kind=kind, name=name, reported=self.reported, splits=splits, notes=list(notes)
         )
 
-    def _scored(self, name: str) -> Predictions:
+    def scored(self, name: str) -> Predictions:
         """Return the rows that count, as `molpool-evaluate score` reads them."""
         types = self.task_types
         found = predictions_of(self.predictions, name, task_types=types, scales=self.scales)
-        return found.of_split(self.reported)
+        return replace(found.of_split(self.reported), level=self.level)
 
     def _intervals(self, scored: Predictions) -> dict[tuple[str, str], Interval]:
         """Return what `molpool-evaluate score` finds on the same rows, digit by digit."""
@@ -211,22 +213,19 @@ def results_of(
     with_ends = any(part.ends is not None for part in parts)
     # With folds each member predicts other rows: their scores are not comparable.
     alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
-    return Results(
+    results = Results(
         # Diagonal: only test rows are called a class, and only rows whose distance to training is
         # known have a similarity.
         pl.concat([_frame(p, kinds, with_ends=with_ends) for p in parts], how="diagonal"),
         metrics,
         [task_metrics(reported[0].exact, one, tasks, list(kinds), scales) for one in alone],
-        {
-            str(p.split): {"intervals": coverage(p, wanted.level)}
-            for p in parts
-            if p.ends is not None
-        },
-        calibration,
-        wanted.level,
+        calibration=calibration,
+        level=wanted.level,
         units=dict(zip(tasks, parts[0].table.units_of_tasks, strict=False)),
         scales=dict(zip(tasks, scales, strict=True)),
     )
+    held = {task: of.to_dict() for task, of in score_coverage(results.scored("")).items()}
+    return replace(results, more={results.reported: {"intervals": held}}) if held else results
 
 
 def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -> pl.DataFrame:
@@ -355,8 +354,9 @@ def write_results(
 def write_page(run: RunFolder) -> Path | None:
     """Write the page of a run from its folder alone; None, with a warning, where that fails."""
     again = f"molpool-evaluate report --run {shlex.quote(str(run.path))} tries again"
-    return only_warned(
-        REPORT,
-        f"Model, predictions and metrics are; {again}.",
-        lambda: run.write_text(REPORT, run_page(run.path, run.path.name)),
-    )
+    with doing("Drawing the page"):
+        return only_warned(
+            REPORT,
+            f"Model, predictions and metrics are; {again}.",
+            lambda: run.write_text(REPORT, run_page(run.path, run.path.name)),
+        )

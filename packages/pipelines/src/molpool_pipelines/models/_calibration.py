@@ -20,6 +20,7 @@ from molpool_common import (
     IntervalCalibration,
     SignArray,
     TaskType,
+    coverage_range,
     listed,
     needed_points,
     read_npz,
@@ -55,6 +56,9 @@ LEAST_OF_CLASS = 50
 """Calibration rows of each class from which probabilities are calibrated: fewer leave only some
 steps of the isotonic fit, and molecules that the model tells apart become equal."""
 
+
+_MANY = 50
+"""Calibration rows of a task from which on it is not said how far its coverage may be off."""
 
 _ORDER = 1e-6
 """Weight of the model's own probability beside the calibrated one."""
@@ -305,6 +309,13 @@ class Calibration:
         which = "" if self.basis is None else f", {_BASIS_WORDS[self.basis]}"
         words = [f"Intervals at {level:.0%} rest on {span} calibration {noun}s per task{which}."]
         needed = needed_points(level)
+        few = min((points[t] for t in regression if points[t] >= needed), default=_MANY)
+        if few < _MANY:
+            low, high = coverage_range(few, level)
+            words.append(
+                f"Of {few} ({tasks[points.index(few)]}), what they cover in the long run is "
+                f"between {low:.0%} and {high:.0%}."
+            )
         thin = [tasks[t] for t in regression if points[t] < needed]
         if self.has_strata:
             words.append(

@@ -20,6 +20,7 @@ from mil_attn import (
     MILError,
     MILModule,
     bag_column,
+    columns_of_bags,
     likeliest_classes,
     predict,
     read_bags,
@@ -29,6 +30,7 @@ from molpool_common import (
     InputError,
     TaskType,
     cache_folder,
+    is_parquet,
     parse_smiles,
     validate_values,
 )
@@ -44,7 +46,8 @@ from molpool_pipelines.models._files import (
     run_key,
     run_section,
 )
-from molpool_pipelines.models._protocol import Kind, Predicted
+from molpool_pipelines.models._protocol import GIVEN, Kind, Predicted
+from molpool_pipelines.runs import is_reserved, truth_column
 from molpool_pipelines.scores import NearestTraining, training_molecules
 from molpool_pipelines.tables import strata_of
 
@@ -232,7 +235,8 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     Returns
     -------
     frame : DataFrame
-        ``row`` (of the bag, from 1), ``id``, ``SMILES`` where the table has them; of each task
+        ``row`` (of the bag, from 1), ``id``, ``SMILES`` where the table has them, and its other
+        columns that have one value in each bag; of each task
         ``TASK predicted``, ``TASK_sd``, intervals and ``TASK decision`` where there are these;
         ``instances``, how many the bag has; ``error``, why a bag has no prediction.
     notes : tuple of str
@@ -272,6 +276,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     ]
     if bags.smiles is not None:
         columns.append(pl.Series("SMILES", everywhere(bags.smiles, lambda f: f.smiles or None)))
+    columns += _carried(config, section, model, columns[1].to_list())
     columns += found.to_columns(model.task_names, model.task_types, there, total)
     if section.multiclass:
         for name, values in likeliest_classes(model.task_names, found.mean).items():
@@ -280,6 +285,30 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     columns.append(pl.Series("instances", sizes, dtype=pl.Int64))
     columns.append(pl.Series("error", reasons, dtype=pl.String))
     return pl.DataFrame(columns), tuple(bags.notes)
+
+
+def _carried(
+    config: PredictConfig, section: MILDataConfig, model: MILModel, ids: Sequence[str]
+) -> list[pl.Series]:
+    """Return what the table says of whole bags, features apart: what was measured, series."""
+    features = {name for names in model.feature_names for name in names or ()}
+    found = columns_of_bags(
+        config.data_path or "",
+        ids,
+        section,
+        without={*features, section.smiles_column},
+        read=config.read,
+    )
+    # As with molecules: text has what was measured as it was written, Parquet numbers.
+    numbers = config.output is None or is_parquet(Path(config.output))
+    columns = []
+    for of in found:
+        name = f"{of.name}{GIVEN}" if is_reserved(of.name) else of.name
+        if of.name in model.task_names:
+            name, values = truth_column(of.name), of.cast(pl.Float64, strict=False)
+            of = values if numbers and values.null_count() == of.null_count() else of
+        columns.append(of.alias(name))
+    return columns
 
 
 def _calibrated(path: Path, bags: BagData) -> tuple[Calibration | None, FloatArray | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,10 +12,8 @@ from molpool_common import number_column
 
 from molpool_pipelines.models._files import run_section
 from molpool_pipelines.models._finished import Combined
+from molpool_pipelines.models._protocol import GIVEN
 from molpool_pipelines.runs import MEASURED, as_file
-
-_GIVEN = " (input)"
-"""Added to a column of the input that is called like one of ours."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class OutputColumns:
         Of the intervals.
     numbers : set of str
         Columns of the input that are text there and numbers in the output.
+    measured : mapping of str to str
+        Task of each column of the input that holds what was measured under another name.
     """
 
     source: str
@@ -44,6 +44,7 @@ class OutputColumns:
     combined: Combined
     levels: Sequence[float]
     numbers: frozenset[str] = frozenset()
+    measured: Mapping[str, str] = field(default_factory=dict)
 
     def beside(
         self, predicted: pl.DataFrame, carried: pl.DataFrame
@@ -95,13 +96,16 @@ class OutputColumns:
         """
         taken = set(own)
         found: dict[str, str] = {}
+        truths = {name: name for name in said["tasks"] if name not in self.measured.values()}
+        truths |= self.measured
         for name in carried:
-            new = name
-            if name in said["tasks"] and name not in self._converted:
-                new = _free(f"{name}{MEASURED}", taken | set(carried))
-                said["tasks"][name]["columns"]["measured"] = new
+            new, task = name, truths.get(name)
+            if task is not None and task not in self._converted:
+                wanted = name if name in self.measured else f"{name}{MEASURED}"
+                new = _free(wanted, taken | (set(carried) - {name}))
+                said["tasks"][task]["columns"]["measured"] = new
             elif name in taken:
-                new = _free(f"{name}{_GIVEN}", taken | set(carried))
+                new = _free(f"{name}{GIVEN}", taken | set(carried))
             taken.add(new)
             found[name] = new
         return found

@@ -19,12 +19,14 @@ from molpool_common import (
     InputError,
     IntArray,
     ScaleName,
+    canonical_smiles,
     check_output,
     frames_written,
     is_parquet,
     listed,
     mapped,
     parse_smiles,
+    table_metadata,
     tell,
     write_table,
 )
@@ -48,7 +50,13 @@ from molpool_pipelines.models._recentring import Recentring
 from molpool_pipelines.models._run_tables import measured_again
 from molpool_pipelines.models._shift import ShiftModel
 from molpool_pipelines.models._toward import sample_of, shift_kind, shift_toward, strata_column
-from molpool_pipelines.runs import OUTSIDE, as_file, rejected_rows, write_rejected
+from molpool_pipelines.runs import (
+    OUTSIDE,
+    as_file,
+    earlier_predictions,
+    rejected_rows,
+    write_rejected,
+)
 from molpool_pipelines.scores import (
     Nearest,
     NearestTraining,
@@ -168,7 +176,9 @@ def predict_table(config: PredictConfig) -> PredictedTable:
 
         torch.set_num_threads(config.threads)
     serving = Serving.load(config, paths).toward(config, table, sample_of(table, smiles, total))
-    notes = [*table.notes(), *said, *serving.notes]
+    columns = OutputColumns(path.name, smiles, names, serving.combined, config.level)
+    kept, columns, more = _carried(table, columns, serving.strata, numbers=is_parquet(output))
+    notes = [*table.notes(), *said, *more, *serving.notes]
     done = PredictedTable(
         output, len(serving.combined.tasks), serving.n_members, note=" ".join(notes) or None
     )
@@ -180,17 +190,31 @@ def predict_table(config: PredictConfig) -> PredictedTable:
     # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it as
     # thousands of graphs do.
     rows = min(config.chunk_rows, serving.chunk_rows)
-    carried = table.frames(table.columns, rows)
+    carried = table.frames(kept, rows)
     read = _chunks(table, smiles, names, rows, serving.strata)
     chunks = zip(read, carried, strict=True)
-    # Text and worksheets have what was measured as it was written; Parquet has a type for numbers.
-    numbers = table.of_numbers(done.task_names) if is_parquet(output) else frozenset[str]()
-    columns = OutputColumns(path.name, smiles, names, serving.combined, config.level, numbers)
     for n in _written(serving, chunks, columns, done):
         tell("Predicting", n, total, "molecules")
     done.seconds = perf_counter() - start
     write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     return done
+
+
+def _carried(
+    table: TableFiles, columns: OutputColumns, strata: str | None, *, numbers: bool
+) -> tuple[list[str], OutputColumns, list[str]]:
+    """Return the columns that are carried along, how they stand beside ours, and what to say.
+
+    Predictions that the table has of the same tasks give way to the new ones.
+    """
+    about, tasks = table_metadata(table.files[0]), columns.combined.tasks
+    earlier, measured = earlier_predictions(table.columns, about, tasks)
+    replaced = earlier - {columns.smiles, columns.names, strata}
+    kept = [name for name in table.columns if name not in replaced]
+    # Text and worksheets have what was measured as it was written; Parquet has a type for numbers.
+    found = table.of_numbers({*tasks, *measured} & set(kept)) if numbers else frozenset[str]()
+    said = [f"Columns of earlier predictions are replaced: {listed(sorted(replaced))}."]
+    return kept, replace(columns, numbers=found, measured=measured), said if replaced else []
 
 
 def _written(
@@ -367,7 +391,21 @@ def _recentred(
         if n
     ]
     note = f"Recalibrated by {Path(config.recalibrate).name}. {'; '.join(said)}."
-    return replace(predictor, calibration=replace(calibration, recentring=learnt)), [note]
+    moved = replace(predictor, calibration=replace(calibration, recentring=learnt))
+    return moved, [note, *_trained_on(table.smiles, path)]
+
+
+def _trained_on(smiles: Sequence[str], path: Path) -> list[str]:
+    """Return a warning where newly measured molecules trained the model of a run."""
+    known = training_molecules(path)
+    trained = set() if known is None else set(canonical_smiles(known.smiles))
+    seen = sum(text in trained for text in canonical_smiles(smiles))
+    if not seen:
+        return []
+    return [
+        f"{seen} of the {len(smiles)} newly measured molecules trained the model, which predicts "
+        "them better than new ones: predictions are moved too little. Leave these out."
+    ]
 
 
 def load_model(path: Path) -> SavedModel:
@@ -427,7 +465,8 @@ def _predict_feature_tables(
     done.add(frame, table.name)
     kept = frame.filter(pl.col("error").is_null()) if done.dropped else frame
     combined = Combined.of([about], "none")
-    rows, said = as_file(kept, types, of_tasks=about.of_tasks(), **combined.described())
+    known = {} if calibration_file(paths[0]) is None else {"levels": list(config.level)}
+    rows, said = as_file(kept, types, of_tasks=about.of_tasks(), **combined.described(), **known)
     write_table(output, rows, metadata=said)
     write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     done.seconds = perf_counter() - start

@@ -13,6 +13,9 @@ from molpool_common import BoolArray, FloatArray, IntArray, TaskType
 
 Kind = Literal["chemprop", "mil", "tabular"]
 
+GIVEN = " (input)"
+"""Added to a column of the input that is called like one of ours."""
+
 
 @dataclass(frozen=True)
 class Predicted:

@@ -234,7 +234,7 @@ def _classes(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
                 axes.hist(values, bins=list(bins), weights=weights, **bars)
         axes.set(xlabel="score", ylabel="share of the class")
         axes.set_title(name, fontsize=9)
-        axes.legend()
+        axes.legend(loc="best")
 
     return Figure(
         grid(len(panels), draw)[0],
@@ -288,9 +288,8 @@ def learning_curves(models: Sequence[TrainedModel], phases: Sequence[str]) -> Fi
             _phase_bands(panels[0], phases)
         for axes in panels:
             _epoch_axis(axes, max(len(m.epochs) for m in models))
-        # A loss falls from the left and a precision rises: each leaves that corner free.
-        for axes, corner in zip(panels, ("upper right", "lower right"), strict=False):
-            axes.legend(loc=corner)
+        for axes in panels:
+            axes.legend(loc="best")
         svg = figure_svg(figure)
     changes = ", ".join(name for name, _ in groupby(phases))
     said = f"; curriculum phases: {changes}" if phases else ""

@@ -17,7 +17,7 @@ from molpool_common import (
 )
 
 from molpool_pipelines.reports import _run_figures as figures
-from molpool_pipelines.reports._metric_tables import FURTHER
+from molpool_pipelines.reports._metric_tables import FURTHER, WITH_INTERVAL
 from molpool_pipelines.reports._panels import Shown
 from molpool_pipelines.reports._structures import structures
 from molpool_pipelines.reports._where import intervals, residuals
@@ -52,13 +52,16 @@ def score_page(found: Predictions, scores: Scores) -> str:
 
 
 def _metrics(scores: Scores, noun: str) -> list[Part]:
-    """Return a table per kind of task, a row per task and metric."""
+    """Return two tables per kind of task, as the page of a run has them, a row per task."""
     found: list[Part] = []
     for kind in ("regression", "classification"):
         own = [s for s in scores.overall if METRICS[s.metric].task_type == kind]
-        if own:
-            caption = f"{100 * scores.level:g} % intervals over {noun}s."
-            found.append(_table(own, f"{caption} {FURTHER[kind]}"))
+        first = [s for s in own if s.metric in WITH_INTERVAL]
+        others = [s for s in own if s.metric not in WITH_INTERVAL]
+        caption = f"{100 * scores.level:g} % intervals over {noun}s."
+        found += [
+            _table(of, said) for of, said in ((first, caption), (others, FURTHER[kind])) if of
+        ]
     return found
 
 

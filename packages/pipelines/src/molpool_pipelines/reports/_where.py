@@ -158,7 +158,7 @@ def intervals(rows: Predictions) -> list[Section]:
     if not found:
         return []
     level = rows.level
-    parts: list[Part] = [Text(_sentence(found, level, rows.noun)), _table(found, level)]
+    parts: list[Part] = [Text(_sentence(found, level, rows.noun)), _table(found)]
     drawn = {task: of for task, of in found.items() if len(of.by_prediction) > 1}
     if drawn:
         parts.append(_figure(drawn, level, rows.noun))
@@ -178,12 +178,17 @@ def _sentence(found: Mapping[str, Coverage], level: float | None, noun: str) -> 
     )
 
 
-def _table(found: Mapping[str, Coverage], level: float | None) -> Table:
+def _table(found: Mapping[str, Coverage]) -> Table:
     rows: list[list[Cell]] = []
-    for task, of in found.items():
-        chance = [None, None] if level is None else [100 * e for e in _by_chance(level, of.n)]
-        rows.append([task, of.n, 100 * of.inside, *chance, of.median_width])
-    heads = ["task", "labels", "inside, %", "by chance from", "to", "median width"]
+    several = any(of.further for of in found.values())
+    for task, first in found.items():
+        for of in (first, *first.further):
+            level = of.level
+            asked = [None if level is None else 100 * level] if several else []
+            chance = [None, None] if level is None else [100 * e for e in _by_chance(level, of.n)]
+            rows.append([task, of.n, *asked, 100 * of.inside, *chance, of.median_width])
+    asked_for = ["asked for, %"] if several else []
+    heads = ["task", "labels", *asked_for, "inside, %", "by chance from", "to", "median width"]
     caption = "By chance: where 95 % of such shares lie when the intervals are right."
     return Table(heads, rows, caption=caption, digits=1)
 

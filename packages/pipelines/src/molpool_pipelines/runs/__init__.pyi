@@ -12,6 +12,7 @@ from ._columns import TIME as TIME
 from ._columns import UPPER as UPPER
 from ._columns import ColumnsConfig as ColumnsConfig
 from ._columns import SplitName as SplitName
+from ._columns import is_reserved as is_reserved
 from ._columns import split_column as split_column
 from ._columns import truth_column as truth_column
 from ._columns import truth_column_of as truth_column_of
@@ -75,8 +76,10 @@ from ._prediction_files import MEASURED as MEASURED
 from ._prediction_files import about_tasks as about_tasks
 from ._prediction_files import as_file as as_file
 from ._prediction_files import described as described
+from ._prediction_files import earlier_predictions as earlier_predictions
 from ._prediction_files import file_columns as file_columns
 from ._prediction_files import in_memory as in_memory
+from ._prediction_files import level_of_file as level_of_file
 from ._prediction_files import read_run_predictions as read_run_predictions
 from ._prediction_files import scales_of_file as scales_of_file
 from ._prediction_files import types_of_file as types_of_file

@@ -107,7 +107,7 @@ class SplitMetrics(MemberMetrics):
     intervals: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="prediction intervals by task: level, n (labels), inside (share of them) and "
-        "median_width",
+        "median_width; further, the same at other levels, where a scored table has several",
     )
     bounds: dict[str, dict[str, Any]] = Field(
         default_factory=dict,

@@ -24,7 +24,7 @@ from molpool_common import (
     write_table,
 )
 
-from molpool_pipelines.runs._columns import OWN_COLUMNS, SPLIT, truth_column, with_split
+from molpool_pipelines.runs._columns import OUTSIDE, OWN_COLUMNS, SPLIT, truth_column, with_split
 from molpool_pipelines.runs._folder import PREDICTIONS
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ MEASURED = "_measured"
 
 EARLIER_PREDICTED = " predicted"
 """Ending of predictions in memory, and in files until 2026."""
+
+_OF_ROWS = {"similarity", "nearest", OUTSIDE, "error"}
+"""Columns that prediction writes of each row, whatever the tasks."""
 
 _IN_MEMORY = {
     "predicted": EARLIER_PREDICTED,
@@ -189,7 +192,8 @@ def in_memory(frame: pl.DataFrame, said: Mapping[str, Any] | None = None) -> pl.
     renamed: dict[str, str] = {}
     for task, of in names.items():
         there = {role: name for role, name in of.items() if name in frame.columns}
-        kept = {role: task + _IN_MEMORY[role] for role in there if role in _IN_MEMORY}
+        # Ends at several levels, ``lower_80``, have no other name in memory.
+        kept = {r: task + _IN_MEMORY.get(r, f"_{r}") for r in there if r != "measured"}
         renamed |= {there[role]: new for role, new in kept.items()}
         if "measured" in there:
             renamed[there["measured"]] = truth_column(task)
@@ -221,6 +225,40 @@ def _guessed_names(columns: Sequence[str]) -> dict[str, dict[str, str]]:
     return {task: {r: n for r, n in of.items() if n in columns} for task, of in found.items()}
 
 
+def earlier_predictions(
+    columns: Sequence[str], said: Mapping[str, Any] | None, tasks: Collection[str]
+) -> tuple[frozenset[str], dict[str, str]]:
+    """Return what an earlier prediction of tasks left in a table that is predicted again.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Of the table.
+    said : mapping or None
+        The description of its file.
+    tasks : collection of str
+        That are predicted again.
+
+    Returns
+    -------
+    replaced : set of str
+        Columns that hold predictions, as the description says.
+    measured : mapping of str to str
+        Task of each column of measured values.
+    """
+    described = _described_names(said)
+    names = _guessed_names(columns) if described is None else described
+    own = {task: of for task, of in names.items() if task in tasks}
+    measured = {of["measured"]: t for t, of in own.items() if of.get("measured") in columns}
+    if described is None:
+        return frozenset(), measured
+    kept = {"measured", "modifier"}
+    replaced = {name for of in own.values() for role, name in of.items() if role not in kept}
+    if len(own) == len(described):
+        replaced |= _OF_ROWS | ({"row"} if said and said.get("id_column") == "row" else set())
+    return frozenset(replaced & set(columns)), measured
+
+
 def types_of_file(said: Mapping[str, Any] | None) -> dict[str, TaskType]:
     """Return the kinds of tasks that the description of a file names."""
     if said is None or "predictions" not in said:
@@ -233,6 +271,12 @@ def scales_of_file(said: Mapping[str, Any] | None) -> dict[str, ScaleName]:
     if said is None or "predictions" not in said:
         return {}
     return {t: of["transform"] for t, of in said["tasks"].items() if of.get("transform")}
+
+
+def level_of_file(said: Mapping[str, Any] | None) -> float | None:
+    """Return the level of the intervals that the description of a file names, where it is one."""
+    levels = (said or {}).get("levels") or []
+    return float(levels[0]) if len(levels) == 1 else None
 
 
 def write_predictions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,10 @@ class Coverage:
         Tenths of the rows by prediction; fewer parts where they would have under ten rows.
     by_similarity : tuple of CoveragePart
         By similarity to the nearest training molecule, where that is known.
+    level : float or None
+        Share of labels that they shall cover, where it is known.
+    further : tuple of Coverage
+        Intervals of the same rows at other levels.
     """
 
     n: int
@@ -66,18 +70,27 @@ class Coverage:
     median_width: float
     by_prediction: tuple[CoveragePart, ...] = ()
     by_similarity: tuple[CoveragePart, ...] = ()
+    level: float | None = None
+    further: tuple[Coverage, ...] = ()
 
     def numbers(self) -> dict[str, float | None]:
-        """Return the single numbers by name."""
-        return {"interval_inside": self.inside, "interval_width": self.median_width}
+        """Return the single numbers by name, that of other levels with the level."""
+        found: dict[str, float | None] = {}
+        for of in (self, *self.further):
+            percent = "" if of is self else f"_{100 * (of.level or 0):g}"
+            found[f"interval_inside{percent}"] = of.inside
+            found[f"interval_width{percent}"] = of.median_width
+        return found
 
-    def to_dict(self, level: float | None) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what ``metrics.json`` holds of it."""
+        further = [of.to_dict() for of in self.further]
         return {
-            "level": level,
+            "level": self.level,
             "n": self.n,
             "inside": self.inside,
             "median_width": self.median_width,
+            **({"further": further} if further else {}),
         }
 
 
@@ -93,6 +106,14 @@ def score_coverage(
     similarity_bins : sequence of float
         Ends of the bins of similarity.
     """
+    first, *others = (_of_level(of, similarity_bins) for of in found.levels())
+    return {
+        task: replace(of, further=tuple(other[task] for other in others if task in other))
+        for task, of in first.items()
+    }
+
+
+def _of_level(found: Predictions, similarity_bins: Sequence[float]) -> dict[str, Coverage]:
     if found.lower is None or found.upper is None:
         return {}
     known: dict[str, Coverage] = {}
@@ -110,6 +131,7 @@ def score_coverage(
             float(np.median(width)),
             _parts(at, inside, width, _tenths(at)),
             () if near is None else _parts(near, inside, width, _bins(near, similarity_bins)),
+            found.level,
         )
     return known
 

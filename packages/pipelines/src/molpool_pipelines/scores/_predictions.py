@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,8 @@ class Predictions:
         Tanimoto similarity to the nearest training molecule, NaN where it is not known.
     level : float or None
         Share of molecules that the intervals shall cover, where it is known.
+    further : mapping of float to (ndarray [N, T], ndarray [N, T])
+        Ends of intervals at other levels than `level`.
     strata : mapping of str to ndarray of object [N]
         Series, project or the like of each row, by column.
     scales : tuple of str, length T, or empty
@@ -107,6 +109,7 @@ class Predictions:
     times: Texts | None = None
     similarity: FloatArray | None = None
     level: float | None = None
+    further: Mapping[float, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
     strata: Mapping[str, Texts] = field(default_factory=dict)
     scales: tuple[ScaleName, ...] = ()
     notes: tuple[str, ...] = ()
@@ -126,7 +129,15 @@ class Predictions:
         for name in by_row:
             values = getattr(self, name)
             taken[name] = None if values is None else values[rows]
-        return replace(self, **taken, strata={k: of[rows] for k, of in self.strata.items()})
+        taken["strata"] = {k: of[rows] for k, of in self.strata.items()}
+        taken["further"] = {k: (low[rows], up[rows]) for k, (low, up) in self.further.items()}
+        return replace(self, **taken)
+
+    def levels(self) -> Iterator[Predictions]:
+        """Yield the same with the intervals of each level alone."""
+        yield replace(self, further={})
+        for level, (lower, upper) in self.further.items():
+            yield replace(self, lower=lower, upper=upper, level=level, further={})
 
     @property
     def splits(self) -> list[str]:
@@ -182,6 +193,7 @@ class Predictions:
             tasks=tuple(tasks),
             task_types=tuple(self.task_types[t] for t in columns),
             n_bounds=self.n_bounds[columns] if len(self.n_bounds) else self.n_bounds,
+            further={k: (lo[:, columns], up[:, columns]) for k, (lo, up) in self.further.items()},
             scales=tuple(self.scales[t] for t in columns) if self.scales else (),
         )
 

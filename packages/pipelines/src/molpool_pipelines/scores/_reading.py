@@ -5,6 +5,7 @@ The truth stands beside them, or in a table of its own, to which they are joined
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from molpool_pipelines.runs import (
     STRATUM,
     ColumnsConfig,
     in_memory,
+    level_of_file,
     read_metrics,
     scales_of_file,
     truth_column_of,
@@ -122,7 +124,8 @@ def read_predictions(
         model_types=known,
         scales=scales_of_file(said),
     )
-    found = replace(found, level=level_of_run(Path(path)))
+    if not found.further:
+        found = replace(found, level=level_of_run(Path(path)) or level_of_file(said))
     if joined is None:
         return found
     notes = (*joined.notes, *found.notes)
@@ -180,7 +183,10 @@ def predictions_of(
     exact = exact_labels(y, signs)
     bounded = np.isfinite(y) & ~np.isfinite(exact)
     kinds, notes = _kinds(exact, tasks, task_types or {}, model_types or {})
-    found = Predictions(
+    found = _at_levels(frame, tasks, named)
+    level = next(iter(found), None)
+    lower, upper = found.pop(level, (None, None))
+    read = Predictions(
         name=name,
         ids=_ids(frame, named, name),
         tasks=tuple(tasks),
@@ -195,8 +201,10 @@ def predictions_of(
         repeat=_numbers(frame, named.repeat, name),
         fold=_numbers(frame, named.fold, name),
         n_bounds=bounded.sum(axis=0),
-        lower=_ends(frame, [f"{t}{named.lower}" for t in tasks]),
-        upper=_ends(frame, [f"{t}{named.upper}" for t in tasks]),
+        lower=lower,
+        upper=upper,
+        level=level,
+        further={at: ends for at, ends in found.items() if at is not None},
         bounds=np.where(bounded, y, np.nan) if bounded.any() else None,
         signs=np.where(bounded, signs, 0).astype(np.int8) if bounded.any() else None,
         times=None if named.time in tasks else _texts(frame, named.time),
@@ -206,9 +214,9 @@ def predictions_of(
         notes=tuple(notes),
         noun="molecule" if named.smiles in frame.columns else "row",
     )
-    refuse_repeated(_plain(found), named.id, name)
-    _refuse_unpredicted(found, named)
-    return found
+    refuse_repeated(_plain(read), named.id, name)
+    _refuse_unpredicted(read, named)
+    return read
 
 
 def _plain(found: Predictions) -> Sequence[object]:
@@ -283,6 +291,23 @@ def _numbers(frame: pl.DataFrame, column: str, where: str) -> IntArray | None:
         return None
     numbers = number_column(frame, column, where=where).fill_null(-1)
     return numbers.cast(pl.Int64).to_numpy()
+
+
+def _at_levels(
+    frame: pl.DataFrame, tasks: Sequence[str], named: ColumnsConfig
+) -> dict[float | None, tuple[FloatArray, FloatArray]]:
+    """Return lower and upper ends by level, as the columns are in order; None: it is not said."""
+    levels: dict[str, float | None] = {"": None}
+    for task in tasks:
+        ends = re.compile(re.escape(f"{task}{named.lower}") + r"(_([\d.]+))")
+        levels |= {m[1]: float(m[2]) / 100 for c in frame.columns if (m := ends.fullmatch(c))}
+    found: dict[float | None, tuple[FloatArray, FloatArray]] = {}
+    for percent, level in levels.items():
+        lower = _ends(frame, [f"{t}{named.lower}{percent}" for t in tasks])
+        upper = _ends(frame, [f"{t}{named.upper}{percent}" for t in tasks])
+        if lower is not None and upper is not None:
+            found[level] = (lower, upper)
+    return found
 
 
 def _ends(frame: pl.DataFrame, names: Sequence[str]) -> FloatArray | None:

@@ -55,8 +55,6 @@ class Scores:
         What was left out.
     level : float
         Of the intervals.
-    prediction_level : float or None
-        Share of molecules that the prediction intervals shall cover, where it is known.
     """
 
     name: str
@@ -70,7 +68,6 @@ class Scores:
     strata: tuple[Stratum, ...] = ()
     notes: tuple[str, ...] = ()
     level: float = 0.95
-    prediction_level: float | None = None
 
     def of(self, task: str, metric: str) -> Scored | None:
         """Return one of the overall scores, if it is there."""
@@ -101,7 +98,7 @@ class Scores:
             **_by_task(self.overall),
             uncertainty={task: u.to_dict() for task, u in self.uncertainty.items()},
             classes={task: c.to_dict() for task, c in self.classes.items()},
-            intervals={t: c.to_dict(self.prediction_level) for t, c in self.intervals.items()},
+            intervals={task: c.to_dict() for task, c in self.intervals.items()},
             bounds={task: b.to_dict() for task, b in self.bounds.items()},
             strata=[
                 StratumMetrics(of=s.kind, name=s.name, n=s.n, **_by_task(s.scores))
@@ -183,7 +180,6 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
         strata=tuple(strata),
         notes=(*found.notes, *_bounds_note(found), *notes),
         level=config.level,
-        prediction_level=found.level,
     )
 
 
