@@ -388,7 +388,7 @@ def tables(scored: dict[str, Scored]) -> str:
         if not one:
             noise = {m: of.by_seed(m) for m in of.scores if len(of.by_seed(m)) > 1}
             each = ", ".join(f"{words(m)} {np.std(v, ddof=1):.3f}" for m, v in noise.items())
-            text += f"\nSd of the mean over seeds: {each}.\n"
+            text += f"\nSd of the mean over seeds: {each}.\n" if noise else ""
     return text
 
 
