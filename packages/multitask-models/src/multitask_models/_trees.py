@@ -8,9 +8,10 @@ a row gets these predictions from models that did not see the row.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import lightgbm
 import numpy as np
@@ -21,6 +22,12 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from multitask_models._errors import ModelError
 from multitask_models._labels import Labels, TaskKind
 from multitask_models._protocol import Latent, Limits, MultitaskModel, RowSampler, State
+
+FittedT = TypeVar("FittedT")
+
+_FEW = 10_000
+"""Rows below which LightGBM's threads wait for one another, at every leaf, longer than they work:
+on a busy machine many times as long. Below, each task has one thread."""
 
 _FOLDS = 5
 """Folds whose models predict the other tasks."""
@@ -84,14 +91,18 @@ class _PerTask(MultitaskModel):
         others = np.empty((len(X), 0))
         if self.from_other_tasks and n_tasks > 1:
             others = self._fit_before(X, labels)
-        self._tasks = [
-            self._fit_task(
-                _task_rows(X, labels, t).with_features(self._others(others, labels, t)), t
-            )
-            if others.shape[1]
-            else self._fit_task(_task_rows(X, labels, t), t)
-            for t in range(n_tasks)
-        ]
+
+        def fit(t: int) -> _FittedTask:
+            rows = _task_rows(X, labels, t)
+            if others.shape[1]:
+                rows = rows.with_features(self._others(others, labels, t))
+            return self._fit_task(rows, t)
+
+        self._tasks = self._each(fit, range(n_tasks))
+
+    def _each(self, fit: Callable[[int], FittedT], tasks: Sequence[int]) -> list[FittedT]:
+        """Return what tasks come to, one after the other: a fit has all threads."""
+        return [fit(t) for t in tasks]
 
     @staticmethod
     def _others(predicted: FloatArray, labels: Labels, task: int) -> FloatArray:
@@ -101,15 +112,18 @@ class _PerTask(MultitaskModel):
     def _fit_before(self, X: NDArray[Any], labels: Labels) -> FloatArray:
         """Fit models of folds, and return each task's predictions [N, T] of rows they left out."""
         rng = np.random.default_rng(self.random_state)
-        predicted = np.empty(labels.values.shape)
-        for t in range(labels.values.shape[1]):
-            present = labels.present[:, t]
+        n_labels = labels.present.sum(axis=0)
+        # With few labels every fold still holds one.
+        folds = [rng.permutation(np.arange(n) % min(_FOLDS, n)) for n in n_labels]
+
+        def fit(t: int) -> list[_FittedTask]:
             rows = _task_rows(X, labels, t)
-            # With few labels every fold still holds one.
-            n_folds = min(_FOLDS, len(rows.y))
-            fold = rng.permutation(np.arange(len(rows.y)) % n_folds)
-            models = [self._fit_task(rows.rows(fold != i), t) for i in range(n_folds)]
-            self._before.append(models)
+            return [self._fit_task(rows.rows(folds[t] != i), t) for i in np.unique(folds[t])]
+
+        self._before = self._each(fit, range(len(folds)))
+        predicted = np.empty(labels.values.shape)
+        for t, (models, fold) in enumerate(zip(self._before, folds, strict=True)):
+            present = labels.present[:, t]
             each = np.array([model.predict(X) for model in models])
             predicted[:, t] = each.mean(axis=0)
             predicted[present, t] = each[:, present][fold, np.arange(len(fold))]
@@ -242,9 +256,18 @@ class MultitaskLightGBM(_PerTask):
             "verbosity": -1,
         }
 
+    def _each(self, fit: Callable[[int], FittedT], tasks: Sequence[int]) -> list[FittedT]:
+        """Return what tasks come to, as many at once as there are threads."""
+        workers = self.n_jobs or threads()
+        self._threads_of_fit = max(1, workers // len(tasks))
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(fit, tasks))
+
     def _fit_task(self, rows: _TaskRows, task: int) -> _FittedTask:
+        parameters = self.parameters()
+        parameters["n_jobs"] = 1 if len(rows.y) < _FEW else self._threads_of_fit
         if rows.classification:
-            model = lightgbm.LGBMClassifier(**self.parameters())
+            model = lightgbm.LGBMClassifier(**parameters)
             # A class that a fold lacks: LightGBM would refuse a single one.
             if len(np.unique(rows.y)) == 1:
                 return _Boosted(None, float(rows.y[0]))
@@ -253,7 +276,7 @@ class MultitaskLightGBM(_PerTask):
         bounded = bool((rows.signs != 0).any())
         centre = float(np.average(rows.y, weights=rows.weights)) if bounded else 0.0
         model = lightgbm.LGBMRegressor(
-            **self.parameters(), **({"objective": _one_sided(rows.signs)} if bounded else {})
+            **parameters, **({"objective": _one_sided(rows.signs)} if bounded else {})
         )
         model.fit(rows.X, rows.y - centre, sample_weight=rows.weights)
         return _Boosted(model.booster_.model_to_string(), centre)
