@@ -24,7 +24,13 @@ from molpool_pipelines.fitting import (
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._related import check_use
 from molpool_pipelines.fitting._tabular_fits import Fits
-from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
+from molpool_pipelines.models import (
+    LEVEL,
+    PredictConfig,
+    TabularModel,
+    load_model,
+    predict_table,
+)
 from molpool_pipelines.runs import read_metrics, read_run_predictions
 from molpool_pipelines.scores import CompareConfig
 from molpool_pipelines.tables import DataConfig
@@ -286,10 +292,13 @@ def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, second
         page=False,
     )
     path = train_auto(config)
-    assert set(load_model(path).blend.names) == weighed
+    model = load_model(path)
+    assert isinstance(model, TabularModel)
+    assert set(model.blend.names) == weighed
     metrics = read_metrics(path / "metrics.json")
     assert any(said in note for note in metrics.notes)
     beside = metrics.splits["test"].baselines
+    assert beside is not None
     assert ("lightgbm" in beside.models) == ("lightgbm" not in seconds)
 
 
