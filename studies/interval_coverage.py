@@ -7,10 +7,10 @@ set, and each fifth of the runs is predicted by fits to the others. `--simulate`
 of exchangeable rows instead, where coverage is known. docs/explanation/intervals.md reports the
 tables.
 
-    uv run python studies/coverage.py --results coverage.jsonl --runs runs \\
+    uv run python studies/interval_coverage.py --results coverage.jsonl --runs runs \\
         --tables expansionrx biogen aqsoldb --kinds small-blend chemprop \\
         --panels S9Site54 lipidr MaxQuant
-    uv run python studies/coverage.py --simulate 1000
+    uv run python studies/interval_coverage.py --simulate 1000
 """
 
 from __future__ import annotations
