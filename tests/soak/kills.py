@@ -8,12 +8,12 @@ message), in half of them at a random moment, in the others right at a random ch
 open for writing, a rename, a removal. The same command, or `--resume`, must then end, and all it
 leaves must equal what an undisturbed one leaves, to the bit.
 
-Last figures (29 November 2026, two cores under a load of 15 to 25, half a minute to two a kill): 76
-SIGKILLs at work over 23 commands. The first 16 at training, studies and affinity found five faults,
-the next 30 two more, all mended: a study that was killed while it was made was refused, `hpo
-tabular` could not be resumed at all, trials after a lost one (or one lost while it drew) drew other
-parameters, a killed fold of a cross-validation stayed without its page, and resumed runs of bags
-and of auto lost a note.
+Last figures (29 November 2026, two cores under a load of 2 to 25, two seconds to two minutes a
+kill): 131 SIGKILLs at work over all of these commands. Of the first 46 at training, studies and
+affinity seven found a fault, all mended: a study that was killed while it was made was refused,
+`hpo tabular` could not be resumed at all, trials after a lost one (or one lost while it drew) drew
+other parameters, a killed fold of a cross-validation stayed without its page, and resumed runs of
+bags and of auto lost a note. The 55 since: none.
 """
 
 from __future__ import annotations
