@@ -335,7 +335,7 @@ class Scored:
         found: dict[int, list[float]] = {}
         for (repeat, _), score in self.scores[model].items():
             found.setdefault(repeat, []).append(score)
-        return np.array([np.mean(scores) for scores in found.values()])
+        return np.array([np.mean(scores) for scores in found.values()], dtype=np.float64)
 
     def auc(self, model: str) -> float:
         """Return the area under the curve over all test bags of a repeat, the mean of repeats."""
