@@ -278,6 +278,7 @@ def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tm
         ({"neighbours": 1e9, "mean": 0.0}, {"mean"}, "Left out, as it would take longer"),
         ({"neighbours": 1e9, "mean": 1e6}, {"mean"}, "with one model alone: mean of the task"),
         ({"neighbours": 0.0, "mean": 0.0, "lightgbm": 1e9}, {"mean", "neighbours"}, "LightGBM"),
+        ({"neighbours": 400.0, "mean": 400.0}, {"mean", "neighbours"}, "molecules of 2 of 4 folds"),
     ],
 )
 def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, seconds, weighed, said):
@@ -287,7 +288,7 @@ def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, second
         save_dir=str(tmp_path / "run"),
         features="morgan_count",
         model=["neighbours", "mean"],
-        folds=2,
+        folds=4,
         time_budget="1h",
         page=False,
     )

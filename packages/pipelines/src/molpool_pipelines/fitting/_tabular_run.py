@@ -85,6 +85,8 @@ def _fit_and_write(
 ) -> Path | None:
     kinds = inputs.task_types
     chosen = choose_models(console, config, rows, kinds, budget)
+    # Perhaps of fewer folds.
+    rows = chosen.fits.rows
     mean, sd = mix(np.stack(chosen.found.mean), np.stack(chosen.found.sd), chosen.weights)
     blend = final_blend(chosen)
     model = TabularModel(
