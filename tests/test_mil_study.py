@@ -103,17 +103,17 @@ def test_networks_of_all_folds_are_trained_at_once(study: ModuleType) -> None:
         labels=(np.arange(20) % 2)[:, None].astype(float),
         task_names=["label"],
     )
-    fold = np.arange(20) % 5
+    splits = np.array([np.arange(20) % 5 != fold for fold in range(5)])
     every = {"instances": 0.3, "features": 0.3, "clip": 2.0, "mixup": 0.4}
     setting = {**small.BASE, **every, "width": 8, "batch": 8}
-    found = small.trained(data, fold, setting, members=2, epochs=10, seed=0)
+    found = small.trained(data, splits, setting, members=2, epochs=10, seed=0)
     assert list(found) == [10]
-    assert found[10].shape == (20, 2)
+    assert found[10].shape == (5, 2, 20)
     torch.manual_seed(0)
     networks = small.Networks(3, 4, setting).eval()
     x = torch.randn(3, 60, 4)
-    whole = networks(x, torch.arange(20).repeat_interleave(3), 20)
-    alone = networks(x[:, 6:9], torch.zeros(3, dtype=torch.int64), 1)
+    whole, _ = networks(x, torch.arange(20).repeat_interleave(3), 20)
+    alone, _ = networks(x[:, 6:9], torch.zeros(3, dtype=torch.int64), 1)
     torch.testing.assert_close(whole[:, 2:3], alone)
     scores = small.scores(np.array([[0.9, 0.2], [0.3, 0.3]]), np.array([1.0, 0.0]))
     assert (scores["accuracy"], scores["accuracy_of_one"]) == (1.0, 0.75)
