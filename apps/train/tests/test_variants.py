@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 import pytest
+from molpool_pipelines import fitting
 from molpool_pipelines.runs import read_rejected, read_run_predictions
+from molpool_train.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -302,3 +304,15 @@ def test_tracking_is_logged(trained: Any, tmp_path: Path) -> None:
     assert "sampling/entropy" in logged.data.metrics
     files = {f.path for f in client.list_artifacts(logged.info.run_id)}
     assert files == {"figures", "model", "model.pt", "report.html"}
+
+
+@pytest.mark.parametrize(("number", "code"), [("0", 2), ("1", 0)])
+def test_the_first_of_several_processes_answers_alone(
+    number: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder without metrics: what another process finds where the first is not there yet.
+    monkeypatch.setattr(fitting, "train_chemprop", lambda *_, **__: tmp_path)
+    started = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in {"TORCHELASTIC_RUN_ID": "any", **started}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["chemprop", "--data-path", "table.csv"]) == code

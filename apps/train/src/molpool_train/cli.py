@@ -15,6 +15,7 @@ from molpool_common import (
     InputError,
     Program,
     answer,
+    rank,
     rewriting,
     take_config,
 )
@@ -62,7 +63,8 @@ def _train(name: str, function: str, config: Any, argv: Sequence[str]) -> int | 
             return code
     work: Callable[..., Path] = getattr(fitting, function)
     run = work(config, name=run_name, arguments=[PROG, name, *argv])
-    _answer(run, bags=name == "mil")
+    if rank() == 0:  # the first writes what the answer is read from, perhaps at this moment
+        _answer(run, bags=name == "mil")
     return None
 
 
