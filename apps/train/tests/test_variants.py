@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import molpool_pipelines.fitting as fitting
 import numpy as np
 import polars as pl
 import pytest
-from molpool_pipelines import fitting
 from molpool_pipelines.runs import read_rejected, read_run_predictions
 from molpool_train.cli import main
 
