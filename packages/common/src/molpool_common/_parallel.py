@@ -6,6 +6,7 @@ Whatever spreads work goes through `each_group` or `mapped`; `working_on` says w
 from __future__ import annotations
 
 import faulthandler
+import math
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from time import monotonic
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -278,6 +280,9 @@ def _itself(shared: SharedT) -> SharedT:
     return shared
 
 
+_ASKED_EVERY = 2.0
+"""Seconds after which a cluster is asked for its workers again."""
+
 _AHEAD = 4
 """Items for each worker: the next are there before they are asked for, and few are held at once."""
 
@@ -322,10 +327,15 @@ def _on_dask(
     from distributed import KilledWorker, as_completed
 
     running: dict[Any, list[ItemT]] = {}
+    # Workers of a queue come and go; to ask for them takes longer than a small group.
+    most, asked = 0, -math.inf
 
     def submitted() -> Iterator[Any]:
-        # Who is at a worker that dies is suspected too: those under suspicion go one by one.
-        most = 1 if alone else _AHEAD * max(1, len(client.nthreads()))
+        nonlocal most, asked
+        if monotonic() - asked > _ASKED_EVERY:
+            # Who is at a worker that dies is suspected too: those under suspicion go one by one.
+            most = 1 if alone else _AHEAD * max(1, len(client.nthreads()))
+            asked = monotonic()
         while len(running) < most:
             group = next(groups, None)
             if group is None:
