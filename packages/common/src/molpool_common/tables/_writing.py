@@ -7,6 +7,7 @@ Web looks for it.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
@@ -156,12 +157,10 @@ def table_metadata(path: Path) -> dict[str, Any] | None:
         return None
     if is_parquet(path):
         try:
-            import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no types
+            found = _of_footer(path)
+            return None if found is None else dict(json.loads(found))
         except ImportError:
             return None
-        try:
-            found = (pq.read_schema(path).metadata or {}).get(_KEY)
-            return None if found is None else dict(json.loads(found))
         except (OSError, ValueError, TypeError) as error:
             said = str(error).splitlines()[0]
             raise InputError(path.name, expected="a Parquet file", found=said) from None
@@ -173,6 +172,32 @@ def table_metadata(path: Path) -> dict[str, Any] | None:
         return dict(described["metadata"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _of_footer(path: Path) -> bytes | None:
+    """Return our metadata of a Parquet file.
+
+    Its footer has no checksum, as its pages have, but says columns and metadata twice: to any
+    reader, and to Arrow.
+
+    Raises
+    ------
+    ValueError
+        If a file of ours says one thing here and another there.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    footer = pq.read_metadata(path)
+    said = footer.metadata or {}
+    ours = said.get(_KEY)
+    if (arrow := said.get(b"ARROW:schema")) is None:
+        return ours  # rewritten by another program
+    again = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(arrow)))
+    theirs = (again.metadata or {}).get(_KEY)
+    if (ours or theirs) and (ours, footer.schema.to_arrow_schema().names) != (theirs, again.names):
+        raise ValueError("its description of the columns is damaged")
+    return ours
 
 
 def _write_beside(path: Path, metadata: Mapping[str, Any] | None, columns: list[str]) -> None:
