@@ -50,9 +50,8 @@ def run(mode: str, *arguments: object) -> Any:
         timeout=120,
     )
     assert done.returncode in (0, 9), done.stderr
-    # Of one that ends without a word, the tracker of semaphores tells what it left; Dask tells of
-    # workers that die.
-    assert done.returncode == 9 or all(" - distributed." in s for s in done.stderr.splitlines())
+    # Of one that ends without a word, the tracker of semaphores tells what it left.
+    assert done.returncode == 9 or not done.stderr
     return json.loads(done.stdout) if done.stdout else None
 
 
