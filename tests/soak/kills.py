@@ -125,12 +125,12 @@ COMMANDS = {
     "rt-coefficients": Written(
         "rt coefficients --artefact rt/ridge --output o/c.csv", overwrite=True
     ),
-    "rt-simulate": Written("rt simulate --n-species 4 --n-compounds 10 --save-dir o"),
+    "rt-simulate": Written("rt simulate --n-species 12 --n-compounds 40 --save-dir o"),
     "rt-shift": Written(
-        "rt shift --replicates 2 --anchors 0 3 --simulate.n-species 4 --simulate.n-compounds 10 "
+        "rt shift --replicates 2 --anchors 0 3 --simulate.n-species 12 --simulate.n-compounds 40 "
         "--save-dir o"
     ),
-    "rt-run": Written("rt run --simulate.n-species 4 --simulate.n-compounds 10 --save-dir o"),
+    "rt-run": Written("rt run --simulate.n-species 12 --simulate.n-compounds 40 --save-dir o"),
     "affinity-figures": Written(
         "affinity --data-path demo.csv --smiles-column SMILES --target-columns LogP LogS QED "
         "--save-path o/affinity.npz --plot-heatmap o/heatmap.png --report o/report.html --n-bootstrap 10"

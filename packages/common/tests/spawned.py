@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sys
@@ -74,7 +75,8 @@ def dask() -> dict[str, Any]:
 
 def dying_on_dask(folder: str) -> dict[str, Any]:
     """Return what comes of a Dask cluster of this machine, whose workers die."""
-    # What Dask says of a death differs from time to time.
+    # What Dask says of a death, here and in workers, differs from time to time.
+    logging.disable(logging.ERROR)
     os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
     # By default the fourth death is one too many: each takes seconds.
     os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1"
