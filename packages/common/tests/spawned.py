@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import sys
@@ -75,9 +74,6 @@ def dask() -> dict[str, Any]:
 
 def dying_on_dask(folder: str) -> dict[str, Any]:
     """Return what comes of a Dask cluster of this machine, whose workers die."""
-    # What Dask says of a death, here and in workers, differs from time to time.
-    logging.disable(logging.ERROR)
-    os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
     # By default the fourth death is one too many: each takes seconds.
     os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1"
     # As on a machine so busy that no worker starts anew within the 15 s that Dask waits for it.
