@@ -40,6 +40,22 @@ def test_what_was_added_is_found_under_its_own_text(tmp_path: Path) -> None:
     assert collect(ContentStore(tmp_path), asked) == expected
 
 
+def test_a_file_is_read_again_only_for_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path, TEXTS[:10])
+    assert collect(ContentStore(tmp_path), TEXTS[10:12]) == {}
+    read: list[Path] = []
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or whole(path))
+    assert collect(ContentStore(tmp_path), TEXTS[10:12]) == {}
+    assert read == []
+    assert len(collect(ContentStore(tmp_path), TEXTS[9:12])) == 1
+    add(tmp_path, TEXTS[10:20])
+    assert len(collect(ContentStore(tmp_path), TEXTS[10:12])) == 2
+    assert len(read) == 2
+
+
 def test_an_empty_or_missing_folder_holds_nothing(tmp_path: Path) -> None:
     store = ContentStore(tmp_path / "none")
     assert collect(store, TEXTS) == {}

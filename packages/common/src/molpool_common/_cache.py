@@ -29,6 +29,11 @@ _DIGEST = 16
 """Bytes of the BLAKE2b digest that a file starts with; an npz file of NumPy follows."""
 
 
+_SEEN: dict[Path, tuple[tuple[int, int], Keys]] = {}
+"""Keys of the files that this process has read, with time and size: what a file lacks is not sought
+in it again, at each chunk of a table or each request."""
+
+
 class CacheWarning(UserWarning):
     """A cache could not be read or written; the result is the same, it only takes longer."""
 
@@ -102,7 +107,17 @@ class ContentStore:
         missing: BoolArray,
     ) -> Found | None:
         """Return what a file holds of the missing keys; drop it where it is damaged."""
+
+        def hits(theirs: Keys) -> IntArray:
+            at = np.minimum(np.searchsorted(ordered, theirs), len(ordered) - 1)
+            return np.flatnonzero((ordered[at] == theirs) & missing[order[at]])
+
         try:
+            state = path.stat()
+            stamp = (state.st_mtime_ns, state.st_size)
+            known = _SEEN.get(path)
+            if known is not None and known[0] == stamp and not hits(known[1]).size:
+                return None
             content = path.read_bytes()
         except OSError:
             return None
@@ -112,12 +127,12 @@ class ContentStore:
         # allow_pickle=False: a cache in a shared folder must not run code.
         with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
             theirs = file[_KEYS]
-            at = np.minimum(np.searchsorted(ordered, theirs), len(ordered) - 1)
-            there = np.flatnonzero((ordered[at] == theirs) & missing[order[at]])
+            _SEEN[path] = stamp, theirs
+            there = hits(theirs)
             if not there.size:
                 return None
             arrays = {name: file[name] for name in file.files if name != _KEYS}
-        return Found(arrays, there, order[at[there]])
+        return Found(arrays, there, order[np.searchsorted(ordered, theirs[there])])
 
     def _drop(self, path: Path) -> None:
         with suppress(OSError):
