@@ -56,6 +56,17 @@ def test_a_file_is_read_again_only_for_what_it_has(
     assert len(read) == 2
 
 
+def test_many_small_files_become_one(tmp_path: Path) -> None:
+    store = ContentStore(tmp_path, merges=True)
+    for i in range(33):
+        # Counts in bytes and other numbers, as features are stored.
+        value = np.array([i, i + 1], dtype=np.uint8 if i % 2 else np.float32)
+        store.add(text_keys([f"x {i}", f"x {i + 1}"]), {"value": value})
+    assert len(files(tmp_path)) == 2
+    expected = {f"x {i}": float(i) for i in range(34)}
+    assert collect(ContentStore(tmp_path), list(expected)) == expected
+
+
 def test_an_empty_or_missing_folder_holds_nothing(tmp_path: Path) -> None:
     store = ContentStore(tmp_path / "none")
     assert collect(store, TEXTS) == {}

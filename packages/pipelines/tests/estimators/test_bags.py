@@ -64,7 +64,7 @@ class TestRegressor:
         with pytest.raises(InputError, match=r"attention, mlp.*found minmax_kernel"):
             fitted.encode(X)
         less = {"training": {"epochs": 1, "members": 1}, "model": {"mixer_hidden": 8}}
-        model = BagRegressor(models=["attention", "minmax_kernel"], options={**OPTIONS, **less})
+        model = BagRegressor(models=["attention"], options={**OPTIONS, **less})
         model.fit(X, np.stack([y, -y], axis=1))
         found = model.encode(X[:5])
         assert found.shape == (5, 2 * 8)

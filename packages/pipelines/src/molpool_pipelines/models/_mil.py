@@ -136,9 +136,7 @@ class MILModel:
         """
         bags, reasons = self._read(smiles)
         if bags is None:
-            raise InputError(
-                "X", expected="molecules with features", found=f"none: {reasons[0]}"
-            )
+            raise InputError("X", expected="molecules with features", found=f"none: {reasons[0]}")
         return self._encoded(bags, _rows(bags), len(smiles))
 
     def encode_table(self, config: PredictConfig) -> Float32Array:

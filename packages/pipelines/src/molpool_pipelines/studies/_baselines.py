@@ -388,7 +388,8 @@ def outer_baselines(
 
 def _print_start(tabular: TabularStudy, where: str, names: Sequence[str]) -> None:
     """Announce what takes minutes on large tables."""
+    size = f"{len(tabular.rest)} rows, {len(tabular.task_names)} tasks"
     new_console().print(
-        f"Training {listed(names)}: {where}, {len(tabular.rest)} rows, {len(tabular.task_names)} tasks.",
+        f"Training {listed(names)}: {where}, {size}.",
         highlight=False,
     )
