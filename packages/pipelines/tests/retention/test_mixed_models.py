@@ -22,7 +22,7 @@ def number(column: str) -> pl.Expr:
 
 def rt_table(name: str, rt: str, species: str, **rest: pl.Expr | str) -> pl.DataFrame:
     """Return a classic table with the columns of one of retention times."""
-    suffix = ".csv.gz" if name in ("Hsb82", "Chem97") else ".csv"
+    suffix = ".csv.gz" if name in ("Hsb82", "Chem97", "InstEval") else ".csv"
     try:
         table = pl.read_csv(locate("classic", name + suffix), null_values="NA")
     except InputError as error:
@@ -140,3 +140,26 @@ def test_chem97_is_two_levels_of_many(method, criterion, school, lea, sigma, tmp
     keys = {"slope_head_mode": "global", "lambda_slopes": "pooled"}
     found = fitted(table, tmp_path, method, **keys)
     check(found, criterion, tau_pair=school, tau_compound=lea, sigma=sigma)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("method", "criterion", "student", "lecturer", "dept", "sigma"),
+    [
+        # Also https://github.com/lme4/lme4/issues/460: a log likelihood of -118860.884.
+        ("ml", 237721.768774, 0.3255344503, 0.5149800287, 0.0785359046, 1.1774924986),
+        ("reml", 237733.834128, 0.3255733216, 0.5149962481, 0.0831390229, 1.1774974954),
+    ],
+)
+def test_insteval_is_crossed_and_nested(
+    method, criterion, student, lecturer, dept, sigma, tmp_path
+):
+    # y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept): a lecturer is of one department, and no
+    # student rates one twice.
+    x = pl.col("service").cast(pl.Float64)
+    parents = {"comp_id": number("s"), "species_cluster": number("dept")}
+    table = rt_table("InstEval", "y", "d", **parents, IS_x=x)
+    keys = {"intercept_shrinkage": "shared", "slope_head_mode": "global", "lambda_slopes": "pooled"}
+    found = fitted(table, tmp_path, method, **CROSSED, **keys)
+    scales = {"tau_compound": student, "tau_group": lecturer, "tau_supercategory": dept}
+    check(found, criterion, sigma=sigma, **scales)
