@@ -128,7 +128,7 @@ def predicts_closer(one: Choice, other: Choice) -> bool:
     by_fold = [_gain(squared, n) for squared, n in parts]
     unsure = float(np.std(by_fold, ddof=1)) / len(by_fold) ** 0.5
     every = (np.concatenate(found, axis=-1) for found in zip(*parts, strict=True))
-    return _gain(*every) > max(TIE, unsure)
+    return bool(_gain(*every) > max(TIE, unsure))
 
 
 def _gain(squared: FloatArray, n: FloatArray) -> float:
