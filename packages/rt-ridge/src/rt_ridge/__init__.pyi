@@ -37,6 +37,8 @@ from .prediction._summaries import Prediction as Prediction
 from .prediction._summaries import Stage1CoeffSummaries as Stage1CoeffSummaries
 from .prediction._tails import Tails as Tails
 from .robust._rows import StoredRows as StoredRows
+from .robust._squares import looks_curved as looks_curved
+from .robust._squares import predicts_closer as predicts_closer
 from .robust._weights import RowWeights as RowWeights
 from .robust._weights import reweighted as reweighted
 from .robust._weights import row_weights as row_weights
@@ -46,8 +48,6 @@ from .selection._held_out import natural_order as natural_order
 from .selection._held_out import plan_folds as plan_folds
 from .selection._held_out import runs_of_one as runs_of_one
 from .selection._search import judged_pairs as judged_pairs
-from .selection._squares import looks_curved as looks_curved
-from .selection._squares import predicts_closer as predicts_closer
 from .statistics._ridge import batched_ridge as batched_ridge
 from .statistics._ridge import collapsed_log_likelihood as collapsed_log_likelihood
 from .statistics._sufficient import SufficientStatistics as SufficientStatistics
