@@ -106,6 +106,15 @@ def run(program: str, *words: str) -> str:
     return said.getvalue()
 
 
+def understand(said: str) -> None:
+    """Give what a command says comes next to the parser of its command; raise if it does not."""
+    for line in said.partition("\nNext:\n")[2].splitlines():
+        program, *words = shlex.split(line)
+        commands = importlib.import_module(f"{program.replace('-', '_')}.cli").PROGRAM.commands
+        command = commands[words.pop(0) if words[0] in commands else ""]
+        command.parse(program, words)
+
+
 def smaller(program: str, words: list[str]) -> list[str]:
     """Return the words of a command with less to train."""
     words = [LESS.get(before, word) for before, word in pairwise([program, *words])]
@@ -288,7 +297,7 @@ def run_page(page: Path) -> Iterator[tuple[str, str | None]]:
                     missing_ok=True
                 )
         try:
-            run(program, *smaller(program, words))
+            understand(run(program, *smaller(program, words)))
         except AssertionError as error:
             yield line, str(error)
         else:

@@ -317,6 +317,10 @@ def _render(part: Part, tasks: Sequence[str]) -> Markup:
             return _widget(part)
 
 
+_ON_PAPER = 12
+"""Columns of a table that a sheet holds; the style sheet says so too."""
+
+
 def _table(table: Table) -> Markup:
     words = [_of_words(j, table.rows) for j in range(len(table.columns))]
     head = Markup("").join(
@@ -330,10 +334,13 @@ def _table(table: Table) -> Markup:
         + Markup("</tr>")
         for i, row in enumerate(table.rows)
     )
+    beyond = len(table.columns) - _ON_PAPER
     content = Markup(
-        '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead>'
+        '<div class="scroll{}" tabindex="0"><table><thead><tr>{}</tr></thead>'
         "<tbody>{}</tbody></table></div>"
-    ).format(head, body)
+    ).format(" broad" if beyond > 0 else "", head, body)
+    if beyond > 0:
+        content += Markup('<p class="paper">{} more columns are on the screen.</p>').format(beyond)
     if not table.caption:
         return content
     # Outside of what scrolls, so that a wide table does not take its caption off a phone.
