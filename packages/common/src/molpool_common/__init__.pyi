@@ -46,6 +46,7 @@ from ._errors import only_warned as only_warned
 from ._faults import Fault as Fault
 from ._faults import Faults as Faults
 from ._faults import TableError as TableError
+from ._flags import Alone as Alone
 from ._flags import Flag as Flag
 from ._flags import flag_names as flag_names
 from ._flags import flags_of as flags_of
