@@ -24,6 +24,9 @@ Cell = str | float | int | None
 SMALLEST = 1e-12
 """What is nearer to 0 is rendered as 0: what rounding left of it."""
 
+_ON_PAPER = 12
+"""Columns of a table that a sheet holds; the style sheet says so too."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -285,6 +288,7 @@ def _environment() -> Environment:
         autoescape=True,
         undefined=StrictUndefined,
     )
+    environment.globals["on_paper"] = _ON_PAPER
     environment.filters |= {"shown": _shown, "words": _words, "panels": _panels}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment
