@@ -133,7 +133,8 @@ COMMANDS = {
     "rt-run": Written("rt run --simulate.n-species 12 --simulate.n-compounds 40 --save-dir o"),
     "affinity-figures": Written(
         "affinity --data-path demo.csv --smiles-column SMILES --target-columns LogP LogS QED "
-        "--save-path o/affinity.npz --plot-heatmap o/heatmap.png --report o/report.html --n-bootstrap 10"
+        "--save-path o/affinity.npz --plot-heatmap o/heatmap.png --report o/report.html "
+        "--n-bootstrap 10"
     ),
     "describe": Written("data describe demo.csv --output o/d.html", overwrite=True),
     "report": Written(
