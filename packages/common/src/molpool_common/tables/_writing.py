@@ -7,7 +7,6 @@ Web looks for it.
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import os
@@ -21,12 +20,12 @@ import polars as pl
 from molpool_common._errors import InputError, did_you_mean
 from molpool_common._folders import atomic_path, write_text
 from molpool_common.tables._files import is_parquet
+from molpool_common.tables._footer import KEY, parquet_metadata
 from molpool_common.tables._structures import sdf_line
 
 OUTPUT_FORMATS = (".parquet", ".csv", ".tsv", ".xlsx", ".sdf")
 """Endings of files that `frames_written` writes, by which it knows their format."""
 
-_KEY = b"molpool"
 _MOST_ROWS, _MOST_COLUMNS, _MOST_CHARACTERS = 1_048_576, 16_384, 32_767
 _WIDEST = 40
 
@@ -156,14 +155,7 @@ def table_metadata(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     if is_parquet(path):
-        try:
-            found = _of_footer(path)
-            return None if found is None else dict(json.loads(found))
-        except ImportError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            said = str(error).splitlines()[0]
-            raise InputError(path.name, expected="a Parquet file", found=said) from None
+        return parquet_metadata(path)
     beside = metadata_beside(path)
     if not beside.is_file():
         return None
@@ -172,32 +164,6 @@ def table_metadata(path: Path) -> dict[str, Any] | None:
         return dict(described["metadata"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _of_footer(path: Path) -> bytes | None:
-    """Return our metadata of a Parquet file.
-
-    Its footer has no checksum, as its pages have, but says columns and metadata twice: to any
-    reader, and to Arrow.
-
-    Raises
-    ------
-    ValueError
-        If a file of ours says one thing here and another there.
-    """
-    import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-    footer = pq.read_metadata(path)
-    said = footer.metadata or {}
-    ours = said.get(_KEY)
-    if (arrow := said.get(b"ARROW:schema")) is None:
-        return ours  # rewritten by another program
-    again = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(arrow)))
-    theirs = (again.metadata or {}).get(_KEY)
-    if (ours or theirs) and (ours, footer.schema.to_arrow_schema().names) != (theirs, again.names):
-        raise ValueError("its description of the columns is damaged")
-    return ours
 
 
 def _write_beside(path: Path, metadata: Mapping[str, Any] | None, columns: list[str]) -> None:
@@ -223,7 +189,7 @@ class _Parquet:
         table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._metadata is not None:
             said = json.dumps(self._metadata, ensure_ascii=False).encode()
-            table = table.replace_schema_metadata({_KEY: said})
+            table = table.replace_schema_metadata({KEY: said})
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self._path, table.schema, compression="zstd", write_page_checksum=True
