@@ -183,7 +183,7 @@ class _Parquet:
         self._writer: Any = None
 
     def write(self, frame: pl.DataFrame) -> None:
-        import pyarrow.parquet as pq
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no types
 
         # 64-bit strings and views are read by few others.
         table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
