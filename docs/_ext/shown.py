@@ -100,7 +100,10 @@ def run(program: str, *words: str) -> str:
     main = importlib.import_module(f"{program.replace('-', '_')}.cli").main
     said = io.StringIO()
     with redirect_stdout(said), redirect_stderr(said):
-        code = main(list(words))
+        try:
+            code = main(list(words))
+        except Exception as error:
+            raise AssertionError(f"a fault of ours: {error!r}") from error
     if code:
         raise AssertionError(f"exit code {code}: {said.getvalue().strip()[-2000:]}")
     return said.getvalue()
