@@ -247,6 +247,8 @@ def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -
                 continue
             for ending, ends in zip((LOWER, UPPER), part.ends or (nothing, nothing), strict=True):
                 columns.append(pl.Series(task + ending, ends[:, t]).fill_nan(None))
+        for ending, p in part.at_limits.get(t, {}).items():
+            columns.append(pl.Series(task + ending, p).fill_nan(None))
     return pl.DataFrame(columns)
 
 
