@@ -116,6 +116,40 @@ def test_commands_and_flags_within_text_exist(page: Path) -> None:
             assert set(FLAG.findall(span)) <= SHARED | of_scripts | flags_of_command(span), span
 
 
+EVERY = SHARED.union(*FLAGS.values())
+NO_FLAGS = {"--upgrade", "--read", "--reproduce"}
+"""Of pip, the beginning of others, and a flag of earlier versions that is answered with today's."""
+
+
+def test_commands_and_flags_that_messages_name_exist() -> None:
+    said = []
+    for path in ROOT.glob("*/*/src/**/*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        of_docs = {
+            id(node.body[0].value)
+            for node in nodes
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        texts = [n for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        named = {f for n in texts if id(n) not in of_docs for f in FLAG.findall(str(n.value))}
+        assert named <= EVERY | NO_FLAGS, path
+        said += [found for node in nodes if (found := next_words(node))]
+    # What commands print under "Next:" is written as words.
+    assert len(said) >= 8
+    for words in said:
+        assert set(FLAG.findall(words)) <= SHARED | flags_of_command(words), words
+
+
+def next_words(node: ast.AST) -> str:
+    """Return the command line that a tuple or list of a source spells out, with X for values."""
+    if not isinstance(node, ast.Tuple | ast.List) or len(node.elts) < 2:
+        return ""
+    words = [e.value if isinstance(e, ast.Constant) else "X" for e in node.elts]
+    return " ".join(map(str, words)) if re.fullmatch("molpool(-[a-z]+)?", str(words[0])) else ""
+
+
 @pytest.mark.parametrize("app", reference.APPS)
 def test_the_readme_of_an_app_shows_every_command_of_it(app: str) -> None:
     text = (ROOT / "apps" / app / "README.md").read_text(encoding="utf-8")

@@ -100,10 +100,22 @@ def run(program: str, *words: str) -> str:
     main = importlib.import_module(f"{program.replace('-', '_')}.cli").main
     said = io.StringIO()
     with redirect_stdout(said), redirect_stderr(said):
-        code = main(list(words))
+        try:
+            code = main(list(words))
+        except Exception as error:
+            raise AssertionError(f"a fault of ours: {error!r}") from error
     if code:
         raise AssertionError(f"exit code {code}: {said.getvalue().strip()[-2000:]}")
     return said.getvalue()
+
+
+def understand(said: str) -> None:
+    """Give what a command says comes next to the parser of its command; raise if it does not."""
+    for line in said.partition("\nNext:\n")[2].splitlines():
+        program, *words = shlex.split(line)
+        commands = importlib.import_module(f"{program.replace('-', '_')}.cli").PROGRAM.commands
+        command = commands[words.pop(0) if words[0] in commands else ""]
+        command.parse(program, words)
 
 
 def smaller(program: str, words: list[str]) -> list[str]:
@@ -288,7 +300,7 @@ def run_page(page: Path) -> Iterator[tuple[str, str | None]]:
                     missing_ok=True
                 )
         try:
-            run(program, *smaller(program, words))
+            understand(run(program, *smaller(program, words)))
         except AssertionError as error:
             yield line, str(error)
         else:

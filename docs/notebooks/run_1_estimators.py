@@ -38,4 +38,5 @@ scores = cross_val_score(
 print(f"R2 of two folds: {scores.round(2)}")
 
 # %%
-# ``model.report()`` shows the page of the run in the notebook, and ``model.run_`` is its folder, which all commands read.
+# The page of the run, as commands write it. ``model.run_`` is its folder, which all commands read.
+model.report()

@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
+from molpool_pipelines.tables import TableFiles
+from rt_ridge import SufficientStatistics
 
+SUMMED = SufficientStatistics.from_parquet.__func__  # type: ignore[attr-defined]
 Numbers = npt.NDArray[np.float64]
 Predict = Callable[..., Numbers]
 
@@ -76,8 +79,12 @@ def test_minutes_and_seconds(predict: Predict, reference: Numbers) -> None:
     np.testing.assert_allclose(seconds / 60, reference, rtol=1e-8)
 
 
-def test_order_of_rows_and_files(predict: Predict, reference: Numbers) -> None:
+def test_order_of_rows_files_and_chunks(
+    predict: Predict, reference: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shuffled = rows().sample(fraction=1.0, shuffle=True, seed=3)
+    for reader, size in ((TableFiles.chunks, "rows"), (SUMMED, "chunk_rows")):
+        monkeypatch.setitem(reader.__kwdefaults__, size, 7)
     found = predict([shuffled.head(50), shuffled.tail(-50)], NEW)
     np.testing.assert_allclose(found, reference, rtol=1e-8)
 

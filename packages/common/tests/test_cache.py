@@ -40,6 +40,33 @@ def test_what_was_added_is_found_under_its_own_text(tmp_path: Path) -> None:
     assert collect(ContentStore(tmp_path), asked) == expected
 
 
+def test_a_file_is_read_again_only_for_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path, TEXTS[:10])
+    assert collect(ContentStore(tmp_path), TEXTS[10:12]) == {}
+    read: list[Path] = []
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or whole(path))
+    assert collect(ContentStore(tmp_path), TEXTS[10:12]) == {}
+    assert read == []
+    assert len(collect(ContentStore(tmp_path), TEXTS[9:12])) == 1
+    add(tmp_path, TEXTS[10:20])
+    assert len(collect(ContentStore(tmp_path), TEXTS[10:12])) == 2
+    assert len(read) == 2
+
+
+def test_many_small_files_become_one(tmp_path: Path) -> None:
+    store = ContentStore(tmp_path, merges=True)
+    for i in range(33):
+        # Counts in bytes and other numbers, as features are stored.
+        value = np.array([i, i + 1], dtype=np.uint8 if i % 2 else np.float32)
+        store.add(text_keys([f"x {i}", f"x {i + 1}"]), {"value": value})
+    assert len(files(tmp_path)) == 2
+    expected = {f"x {i}": float(i) for i in range(34)}
+    assert collect(ContentStore(tmp_path), list(expected)) == expected
+
+
 def test_an_empty_or_missing_folder_holds_nothing(tmp_path: Path) -> None:
     store = ContentStore(tmp_path / "none")
     assert collect(store, TEXTS) == {}

@@ -7,7 +7,7 @@ import tyro
 from molpool_common._cli import parse_config
 from molpool_common._config import ConfigModel, validate_values
 from molpool_common._errors import InputError
-from molpool_common._flags import flag_names, has_flag
+from molpool_common._flags import Alone, flag_names, has_flag, with_values
 from molpool_common._help import help_page
 from pydantic import Field
 
@@ -242,6 +242,35 @@ def test_earlier_flags_are_not_in_help() -> None:
     assert "--part.split" in text
     assert "side-name" not in text
     assert "below" not in text
+
+
+class WithChoice(ConfigModel):
+    """A choice that may stand alone, in a section."""
+
+    part: Annotated[Literal["none", "all"], tyro.conf.arg(aliases=["--part"]), Alone("all")] = (
+        "none"
+    )
+
+
+class WithSection(ConfigModel):
+    """Its section."""
+
+    section: WithChoice = Field(default_factory=WithChoice)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--part", "--part all"),
+        ("--part --x", "--part all --x"),
+        ("--section.part runs/a", "--section.part all runs/a"),
+        ("--part none", "--part none"),
+        ("--part TRUE", "--part TRUE"),
+        ("--part=none a", "--part=none a"),
+    ],
+)
+def test_a_flag_that_stands_alone_has_its_value(given: str, expected: str) -> None:
+    assert with_values(given.split(), WithSection) == expected.split()
 
 
 def test_values_of_a_repeated_flag_are_gathered() -> None:

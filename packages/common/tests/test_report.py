@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from molpool_common import compact_molecules
 from molpool_common._report import (
+    _ON_PAPER,
     Card,
     Cards,
     Cell,
@@ -164,6 +165,13 @@ class TestTable:
         scroll = page.elements.index(("div", {"class": "scroll", "tabindex": "0"}))
         assert names.index("figcaption") < scroll < names.index("table")
         assert page.texts["figcaption"] == ["What"]
+
+    def test_a_sheet_holds_some_columns_and_says_how_many_more_there_are(self) -> None:
+        page = Page(render(Table([str(i) for i in range(14)], [list(range(14))])))
+        assert ("div", {"class": "scroll broad", "tabindex": "0"}) in page.elements
+        (said,) = [text for text in page.texts["p"] if "columns" in text]
+        assert said == "2 more columns are on the screen."
+        assert f".broad tr > :nth-child(n + {_ON_PAPER + 1})" in render(Table(["x"], [[1]]))
 
     def test_without_caption(self) -> None:
         assert not Page(render(Table(["x"], [[1]]))).all("figure")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mil_attn._config import MILConfig, MILRunConfig
 from mil_attn._errors import MILError
-from mil_attn._fitting import fit, predict
+from mil_attn._fitting import encode, fit, predict
 from mil_attn.data._bag_data import BagData
 from mil_attn.training._module import MILModule
 from mil_attn.training._score import macro_ma_rae
@@ -196,6 +196,11 @@ def test_members_are_networks_of_their_own_whose_mean_logit_predicts(
     torch.testing.assert_close(whole.logits, logits.mean(0))
     torch.testing.assert_close(whole.attention, sum(o.attention for o in each) / 3)
     np.testing.assert_allclose(predict(module, data), logits.mean(0).sigmoid(), rtol=1e-5)
+    # What the heads of each network read.
+    encoded = torch.from_numpy(encode(module, data, batch_size=7)).view(24, 3, 2, -1)
+    with torch.inference_mode():
+        read = [m.heads(encoded[:, i]) for i, m in enumerate(module.members)]
+    torch.testing.assert_close(torch.stack(read), logits)
     module.save(tmp_path / "model.pt")
     again = MILModule.load(tmp_path / "model.pt")
     np.testing.assert_array_equal(predict(again, data), predict(module, data))

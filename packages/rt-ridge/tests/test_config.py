@@ -90,6 +90,7 @@ def test_slope_effects(values, effects):
         ({"lambda_slopes": 0.0}, "lambda_slopes"),
         ({"lambda_slopes": "pooled"}, "need a slope head"),
         ({"intercept_mode": "collapsed"}, "expected intercept_prior flat"),
+        ({"intercept_shrinkage": "shared"}, "expected intercept_prior comp_hier_supercat"),
         ({"slope_shrinkage": "supercat"}, "slope_shrinkage: supercat is of the slopes of groups"),
         ({"sigma": "group", "method": "ml"}, "needs a prior of their spread"),
         ({"sigma": "group", "sigma_fixed": 1.0}, "expected sigma global"),

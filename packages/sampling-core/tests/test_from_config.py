@@ -33,6 +33,14 @@ def test_plain_shuffling_needs_no_sampler(data: dict[str, Any]) -> None:
     assert build(data) is None
 
 
+def test_an_exponent_beyond_one_is_said_once() -> None:
+    with pytest.warns(UserWarning, match="lies outside"):
+        config = JointSamplingConfig.model_validate({"enabled": True, "task_alpha": 1.5})
+    sampler = sampler_from_config(config, Y)  # warnings are errors
+    assert sampler is not None
+    assert sampler.task_alpha == 1.5
+
+
 @pytest.mark.parametrize("mode", ["multiplicative", "hierarchical"])
 def test_sampler_is_that_of_the_configuration(mode: Any) -> None:
     state = CurriculumState()

@@ -157,6 +157,13 @@ def test_n_groups_out_of_range(method: ClusteringMethod, n_groups: Any) -> None:
         TaskGrouper(n_groups, method).cluster(SEED, SEED_TASKS)
 
 
+def test_the_default_number_is_no_more_than_there_are_tasks() -> None:
+    found = select_groups(SEED[:2, :2], SEED_TASKS[:2], TaskAffinityConfig())
+    assert found.groups == [["LogD"], ["KSOL"]]
+    with pytest.raises(TaskAffinityError, match=r"n_groups: expected 1 to 2.*found 4"):
+        select_groups(SEED[:2, :2], SEED_TASKS[:2], TaskAffinityConfig(n_groups=4))
+
+
 def test_nan_names_the_pairs() -> None:
     matrix = SEED.copy()
     matrix[0, 3] = matrix[2, 1] = np.nan

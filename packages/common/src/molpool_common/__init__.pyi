@@ -46,6 +46,7 @@ from ._errors import only_warned as only_warned
 from ._faults import Fault as Fault
 from ._faults import Faults as Faults
 from ._faults import TableError as TableError
+from ._flags import Alone as Alone
 from ._flags import Flag as Flag
 from ._flags import flag_names as flag_names
 from ._flags import flags_of as flags_of
@@ -173,7 +174,6 @@ from .conformal import Difficulty as Difficulty
 from .conformal import IntervalCalibration as IntervalCalibration
 from .conformal import conformity_scores as conformity_scores
 from .conformal import coverage_range as coverage_range
-from .conformal import jackknife_plus as jackknife_plus
 from .conformal import needed_points as needed_points
 from .conformal import scores_of_new_groups as scores_of_new_groups
 from .conformal import weighted_quantile as weighted_quantile

@@ -29,6 +29,15 @@ _DIGEST = 16
 """Bytes of the BLAKE2b digest that a file starts with; an npz file of NumPy follows."""
 
 
+_SMALL = 1 << 20
+_MANY = 32
+"""Files below so many bytes of which so many become one."""
+
+_SEEN: dict[Path, tuple[tuple[int, int], Keys]] = {}
+"""Keys of the files that this process has read, with time and size: what a file lacks is not sought
+in it again, at each chunk of a table or each request."""
+
+
 class CacheWarning(UserWarning):
     """A cache could not be read or written; the result is the same, it only takes longer."""
 
@@ -67,10 +76,13 @@ class ContentStore:
     folder : Path
         Made when something is first added. What the arrays are computed with (versions) belongs in
         its name, so that results of other versions are never found.
+    merges : bool
+        Whether many small files become one, where each array has a row for each key.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, merges: bool = False) -> None:
         self.folder = folder
+        self._merges = merges
         self._writable = True
 
     def find(self, keys: Keys) -> Iterator[Found]:
@@ -102,6 +114,31 @@ class ContentStore:
         missing: BoolArray,
     ) -> Found | None:
         """Return what a file holds of the missing keys; drop it where it is damaged."""
+
+        def hits(theirs: Keys) -> IntArray:
+            at = np.minimum(np.searchsorted(ordered, theirs), len(ordered) - 1)
+            return np.flatnonzero((ordered[at] == theirs) & missing[order[at]])
+
+        try:
+            state = path.stat()
+            stamp = (state.st_mtime_ns, state.st_size)
+            known = _SEEN.get(path)
+            if known is not None and known[0] == stamp and not hits(known[1]).size:
+                return None
+        except OSError:
+            return None
+        arrays = self._content(path)
+        if arrays is None:
+            return None
+        theirs = arrays.pop(_KEYS)
+        _SEEN[path] = stamp, theirs
+        there = hits(theirs)
+        if not there.size:
+            return None
+        return Found(arrays, there, order[np.searchsorted(ordered, theirs[there])])
+
+    def _content(self, path: Path) -> dict[str, NDArray[Any]] | None:
+        """Return the arrays of a file, None where it is gone or damaged; that one is dropped."""
         try:
             content = path.read_bytes()
         except OSError:
@@ -111,13 +148,7 @@ class ContentStore:
             return None
         # allow_pickle=False: a cache in a shared folder must not run code.
         with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
-            theirs = file[_KEYS]
-            at = np.minimum(np.searchsorted(ordered, theirs), len(ordered) - 1)
-            there = np.flatnonzero((ordered[at] == theirs) & missing[order[at]])
-            if not there.size:
-                return None
-            arrays = {name: file[name] for name in file.files if name != _KEYS}
-        return Found(arrays, there, order[at[there]])
+            return dict(file)
 
     def _drop(self, path: Path) -> None:
         with suppress(OSError):
@@ -141,17 +172,10 @@ class ContentStore:
         """
         if not self._writable or not len(keys):
             return
-        buffer = io.BytesIO()
-        # Not savez_compressed: keys are random bytes, and results are read more often than written.
-        named: dict[str, Any] = {_KEYS: keys, **arrays}
-        np.savez(buffer, **named)
-        content = buffer.getvalue()
-        # From the keys: two processes that computed the same write the same file, not two.
-        name = blake2b(b"".join(sorted(keys.tolist())), digest_size=_DIGEST).hexdigest()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self.folder / f"{name}{_SUFFIX}") as temporary:
-                temporary.write_bytes(blake2b(content, digest_size=_DIGEST).digest() + content)
+            self._write(keys, arrays)
+            if self._merges:
+                self._merge()
         except OSError as error:
             # Once: a read-only cache would otherwise warn at every chunk.
             self._writable = False
@@ -161,3 +185,32 @@ class ContentStore:
                 CacheWarning,
                 stacklevel=3,
             )
+
+    def _write(self, keys: Keys, arrays: Mapping[str, NDArray[Any]]) -> Path:
+        buffer = io.BytesIO()
+        # Not savez_compressed: keys are random bytes, and results are read more often than written.
+        named: dict[str, Any] = {_KEYS: keys, **arrays}
+        np.savez(buffer, **named)
+        content = buffer.getvalue()
+        # From the keys: two processes that computed the same write the same file, not two.
+        name = blake2b(b"".join(sorted(keys.tolist())), digest_size=_DIGEST).hexdigest()
+        path = self.folder / f"{name}{_SUFFIX}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(blake2b(content, digest_size=_DIGEST).digest() + content)
+        return path
+
+    def _merge(self) -> None:
+        """Make one file of many small ones, which requests of few texts each leave."""
+        small = [p for p in self.folder.glob(f"*{_SUFFIX}") if p.stat().st_size < _SMALL]
+        if len(small) < _MANY:
+            return
+        parts = [part for path in small if (part := self._content(path)) is not None]
+        keys, first = np.unique(np.concatenate([part[_KEYS] for part in parts]), return_index=True)
+        names = [name for name in parts[0] if name != _KEYS]
+        merged = {name: np.concatenate([part[name] for part in parts])[first] for name in names}
+        whole = self._write(keys, merged)
+        for path in small:
+            # Another process that was about to read it computes what it held.
+            if path != whole:
+                path.unlink(missing_ok=True)

@@ -57,6 +57,42 @@ def short_flag(flag: str) -> Any:
     return tyro.conf.arg(aliases=[flag])
 
 
+@dataclass(frozen=True)
+class Alone:
+    """Marks a choice whose flag may stand without a value, and what it says then."""
+
+    value: str
+
+
+def with_values(argv: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """Return arguments in which a flag that stands alone, and may, has its value."""
+    alone = {
+        name: (value, flag.choices)
+        for key, value in _alone(model)
+        for flag in flags_of(model)
+        if key in flag.names
+        for name in flag.names
+    }
+    found: list[str] = []
+    for place, word in enumerate(argv):
+        found.append(word)
+        value, choices = alone.get(word.replace("_", "-"), ("", ()))
+        following = argv[place + 1 : place + 2]
+        if value and not {*choices, *WORDS} & {text.casefold() for text in following}:
+            found.append(value)
+    return found
+
+
+def _alone(model: type[BaseModel], prefix: str = "--") -> Iterator[tuple[str, str]]:
+    for key, field in model.model_fields.items():
+        if is_model(field.annotation):
+            section = cast("type[BaseModel]", field.annotation)
+            yield from _alone(section, f"{_flag(prefix, key)}.")
+        for mark in field.metadata:
+            if isinstance(mark, Alone) and _may_be_flag(field):
+                yield _flag(prefix, key), mark.value
+
+
 def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     if info.type is not bool:
         return None

@@ -14,7 +14,7 @@ from molpool_common._answer import answering, take_form
 from molpool_common._cli import Migrate, guarded, parse_config, print_version
 from molpool_common._completion import SHELLS, completion_script
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean
-from molpool_common._flags import Flag, flags_of, with_subject
+from molpool_common._flags import Flag, flags_of, with_subject, with_values
 from molpool_common._help import help_asked, help_page, print_help
 from molpool_common._parallel import take_engine, working_on
 from molpool_common._ranks import world_size
@@ -70,6 +70,7 @@ class Command:
     def parse(self, prog: str, argv: Sequence[str]) -> Any:
         """Return the checked configuration; see `parse_config`."""
         model = self.model()
+        argv = with_values(argv, model)
         return parse_config(
             model,
             with_subject(argv, self.subject, model) if self.subject else argv,

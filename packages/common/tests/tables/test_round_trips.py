@@ -147,6 +147,10 @@ def test_excel(
     assert found.select(HEADER[:2]).equals(frame.select(HEADER[:2]))
 
 
+OWN = ("SMILES", "SMILES (property)")
+"""Properties whose columns would be called as that of the structures, or as one another."""
+
+
 @settings(max_examples=40)
 @given(
     records=st.lists(
@@ -167,12 +171,15 @@ def test_sdf(
     for smiles, name, number in records:
         block = Chem.MolToMolBlock(Chem.MolFromSmiles(smiles))
         value = "" if number is None else f"> <KSOL>\n{number!r}\n\n"
+        value += "".join(f"> <{p}>\n{p} {number}\n\n" for p in OWN)
         texts.append(f"{block}> <batch>  (1)\nb{name}\n\n{value}$$$$\n")
     content = "".join(texts).encode("utf-8")
     path = tmp_path_factory.mktemp("sdf") / "t.sdf"
     path.write_bytes(gzip.compress(content) if compressed else content)
     found = read_table(path)
     assert found["SMILES"].to_list() == [Chem.CanonSmiles(smiles) for smiles, _, _ in records]
+    for own, column in zip(OWN, ("SMILES (property) (property)", "SMILES (property)"), strict=True):
+        assert found[column].to_list() == [f"{own} {number}" for _, _, number in records]
     assert found["batch"].to_list() == [f"b{name}" for _, name, _ in records]
     if any(number is not None for _, _, number in records):
         assert number_column(found, "KSOL", where="t").to_list() == [n for _, _, n in records]

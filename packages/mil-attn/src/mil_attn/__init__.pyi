@@ -25,6 +25,7 @@ from ._explanations import find_witnesses as find_witnesses
 from ._explanations import gradient_effects as gradient_effects
 from ._explanations import shapley_values as shapley_values
 from ._fitting import FitResult as FitResult
+from ._fitting import encode as encode
 from ._fitting import fit as fit
 from ._fitting import predict as predict
 from ._losses import MultiTaskFocal as MultiTaskFocal

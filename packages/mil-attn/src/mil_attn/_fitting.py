@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import EpochShuffle, FloatArray, listed
+from molpool_common import EpochShuffle, Float32Array, FloatArray, listed
 from torch.utils.data import Sampler
 
 from mil_attn._config import MILConfig
@@ -164,6 +164,38 @@ def predict(module: MILModule, data: BagData, *, batch_size: int = 512) -> Float
             return np.empty((0, len(module.task_names)))
         values: FloatArray = module.values(torch.cat(outputs)).numpy()
     return values
+
+
+def encode(module: MILModule, data: BagData, *, batch_size: int = 512) -> Float32Array:
+    """Return the embeddings of bags that the heads of the tasks read.
+
+    Parameters
+    ----------
+    module : MILModule
+        Trained.
+    data : BagData
+        N bags, not scaled, with the features that the model was trained on.
+    batch_size : int
+        Bags encoded at a time.
+
+    Returns
+    -------
+    ndarray of float32 [N, M T H]
+        Task after task, H numbers each (``mixer_hidden``), of each of M networks.
+
+    Raises
+    ------
+    MILError
+        If the features are others.
+    """
+    scaled = module.prepare(data, with_labels=False)
+    width = len(module.members) * len(module.task_names) * module.config.model.mixer_hidden
+    parts = [np.empty((0, width), dtype=np.float32)]
+    with prediction_device(module) as device:
+        for bags in BagLoader(scaled, batch_size):
+            each = [member(bags.to(device)).z_tasks.flatten(1) for member in module.members]
+            parts.append(torch.cat(each, dim=1).float().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def _check_validation(val: BagData, task_names: tuple[str, ...]) -> None:

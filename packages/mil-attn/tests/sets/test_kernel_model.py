@@ -57,6 +57,29 @@ def test_vector_machines_find_it_too() -> None:
     assert ((model.predict(new) >= 0.5) == (new.labels == 1)).mean() > 0.9
 
 
+def test_values_far_out_are_drawn_in_where_bags_left_out_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def with_outliers(n: int, seed: int) -> BagData:
+        plain = witness_bags(n, seed)
+        assert plain.instances is not None
+        noise = np.random.default_rng(seed).standard_cauchy((len(plain.instances), 4))
+        return witness_bags(n, seed, instances=np.hstack([plain.instances, noise]))
+
+    train, new = with_outliers(60, 0), with_outliers(200, 1)
+    assert new.labels is not None
+    for kernel in ("statistics", "mean_map"):
+        bounded = BagKernelModel(kernel).fit(train)
+        bounded.save(tmp_path / "model.npz")
+        predicted = BagKernelModel.load(tmp_path / "model.npz").predict(new)
+        np.testing.assert_array_equal(predicted, bounded.predict(new))
+        with monkeypatch.context() as patch:
+            patch.setattr("mil_attn.sets._kernel_model._LIMITS", (None,))
+            as_it_is = BagKernelModel(kernel).fit(train).predict(new)
+        errors = [((p - new.labels) ** 2).mean() for p in (predicted, as_it_is)]
+        assert errors[0] < 0.8 * errors[1]
+
+
 def test_rows_left_out_are_those_of_refits() -> None:
     draw = np.random.default_rng(0)
     x, weights = draw.normal(size=(12, 2)), draw.uniform(0.5, 2, 12)

@@ -95,7 +95,9 @@ class Part:
         self.reasons = [""] * len(found.smiles)
         self._progress = progress
         self._keys = text_keys(found.smiles)
-        self._store = None if folder is None else ContentStore(folder / _folder(featurizer))
+        self._store = (
+            None if folder is None else ContentStore(folder / _folder(featurizer), merges=True)
+        )
         self._new: list[int] = []
         self._done = 0
         limit = getattr(featurizer, "max_heavy_atoms", OwnFeaturizer.max_heavy_atoms)

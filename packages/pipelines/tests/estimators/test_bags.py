@@ -59,6 +59,18 @@ class TestRegressor:
         np.testing.assert_array_equal(again.predict(X), expected)
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), expected)
 
+    def test_networks_encode_and_kernels_say_that_they_cannot(self, fitted: BagRegressor) -> None:
+        X, y = bags(40)
+        with pytest.raises(InputError, match=r"attention, mlp.*found minmax_kernel"):
+            fitted.encode(X)
+        less = {"training": {"epochs": 1, "members": 1}, "model": {"mixer_hidden": 8}}
+        model = BagRegressor(models=["attention"], options={**OPTIONS, **less})
+        model.fit(X, np.stack([y, -y], axis=1))
+        found = model.encode(X[:5])
+        assert found.shape == (5, 2 * 8)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found[::-1], model.encode(X[:5][::-1]), rtol=1e-4, atol=1e-6)
+
     @pytest.mark.parametrize(
         ("X", "said"),
         [

@@ -9,11 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError
 from molpool_pipelines.datasets import locate
 from molpool_pipelines.retention import FitConfig, Fitted, fit
+from molpool_pipelines.retention._training import build_estimator, read_training
+from rt_ridge import Hierarchy
 
 
 def number(column: str) -> pl.Expr:
@@ -22,7 +25,7 @@ def number(column: str) -> pl.Expr:
 
 def rt_table(name: str, rt: str, species: str, **rest: pl.Expr | str) -> pl.DataFrame:
     """Return a classic table with the columns of one of retention times."""
-    suffix = ".csv.gz" if name in ("Hsb82", "Chem97") else ".csv"
+    suffix = ".csv.gz" if name in ("Hsb82", "Chem97", "InstEval") else ".csv"
     try:
         table = pl.read_csv(locate("classic", name + suffix), null_values="NA")
     except InputError as error:
@@ -31,12 +34,15 @@ def rt_table(name: str, rt: str, species: str, **rest: pl.Expr | str) -> pl.Data
     return table.select(rt=pl.col(rt).cast(pl.Float64), species=number(species), **columns)
 
 
-def fitted(table: pl.DataFrame, folder: Path, method: Any, **keys: Any) -> Fitted:
+def written(table: pl.DataFrame, folder: Path, method: Any, **keys: Any) -> FitConfig:
     table.write_parquet(folder / "rows.parquet")
     config: dict[str, Any] = {"structure": "fixed", "feature_center": "none", **keys}
     config |= {"flag_threshold": None, "calibrate": {"enabled": False}}
-    data = [str(folder / "rows.parquet")]
-    return fit(FitConfig(data=data, method=method, **config))
+    return FitConfig(data=[str(folder / "rows.parquet")], method=method, **config)
+
+
+def fitted(table: pl.DataFrame, folder: Path, method: Any, **keys: Any) -> Fitted:
+    return fit(written(table, folder, method, **keys))
 
 
 def check(found: Fitted, criterion: float, **scales: float) -> None:
@@ -140,3 +146,37 @@ def test_chem97_is_two_levels_of_many(method, criterion, school, lea, sigma, tmp
     keys = {"slope_head_mode": "global", "lambda_slopes": "pooled"}
     found = fitted(table, tmp_path, method, **keys)
     check(found, criterion, tau_pair=school, tau_compound=lea, sigma=sigma)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("method", "criterion", "student", "lecturer", "dept", "sigma"),
+    [
+        # Also https://github.com/lme4/lme4/issues/460: a log likelihood of -118860.884.
+        ("ml", 237721.768774, 0.3255344503, 0.5149800287, 0.0785359046, 1.1774924986),
+        ("reml", 237733.834128, 0.3255733216, 0.5149962481, 0.0831390229, 1.1774974954),
+    ],
+)
+def test_insteval_is_crossed_and_nested(
+    method, criterion, student, lecturer, dept, sigma, tmp_path
+):
+    # y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept): a lecturer is of one department, and no
+    # student rates one twice. Fits of 20 s; here lme4's scales have its criterion, and Newton's
+    # step from them is nothing.
+    x = pl.col("service").cast(pl.Float64)
+    parents = {"comp_id": number("s"), "species_cluster": number("dept")}
+    table = rt_table("InstEval", "y", "d", **parents, IS_x=x)
+    keys = {"intercept_shrinkage": "shared", "slope_head_mode": "global", "lambda_slopes": "pooled"}
+    training = read_training(written(table, tmp_path, method, **CROSSED, **keys))
+    model = Hierarchy(training.stats, build_estimator(training.config).ridge_config())
+    scales = {
+        "sigma": sigma,
+        "tau_compound": student,
+        "tau_group": lecturer,
+        "tau_supercategory": dept,
+    }
+    assert set(scales) == set(model.layout.names)
+    point = np.array([scales[name] for name in model.layout.names])
+    found, gradient = model.log_likelihood(point, profile=method == "ml")
+    assert -2 * found == pytest.approx(criterion, abs=1e-3)
+    assert np.abs(gradient * model.layout.steps() ** 2).max() < 1e-4

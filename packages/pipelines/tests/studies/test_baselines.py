@@ -17,9 +17,11 @@ from molpool_pipelines.studies._baselines import (
     NEIGHBOURS,
     BaselineObjective,
     inner_scores,
+    names_of,
     predict_tasks,
     varied_columns,
 )
+from molpool_pipelines.studies._config import RetrainConfig
 from molpool_pipelines.studies._kinds import (
     FeatureRows,
     TabularFold,
@@ -135,6 +137,17 @@ def test_scores_are_of_the_validation_rows_and_tasks_of_each_fold(side: FeatureR
     assert result.value != scores[1].folds[0]
     assert result.numbers == {"a": result.value}
     assert (objective.n_folds, objective.direction) == (2, "minimize")
+
+
+def test_what_is_scored_is_chosen_as_in_training_and_as_before() -> None:
+    for said, names in (
+        ("all", BASELINES),
+        (True, BASELINES),
+        ("fast", tuple(n for n in BASELINES if n != FOREST)),
+        (False, ()),
+    ):
+        config = RetrainConfig.model_validate({"study_dir": "s", "baselines": said})
+        assert names_of(config.baselines) == names
 
 
 def test_bags_are_pooled() -> None:

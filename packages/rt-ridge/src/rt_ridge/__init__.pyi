@@ -37,6 +37,8 @@ from .prediction._summaries import Prediction as Prediction
 from .prediction._summaries import Stage1CoeffSummaries as Stage1CoeffSummaries
 from .prediction._tails import Tails as Tails
 from .robust._rows import StoredRows as StoredRows
+from .robust._squares import looks_curved as looks_curved
+from .robust._squares import predicts_closer as predicts_closer
 from .robust._weights import RowWeights as RowWeights
 from .robust._weights import reweighted as reweighted
 from .robust._weights import row_weights as row_weights

@@ -154,6 +154,11 @@ class RidgeConfig(ConfigModel):
         description="slope head: deviations by class of compound; cluster: also by class within "
         "each supercategory",
     )
+    intercept_shrinkage: Literal["supercat", "shared"] = Field(
+        "supercat",
+        description="intercepts of groups: one spread for each supercategory, so that homogeneous "
+        "ones pool hard, or one shared by all",
+    )
     slope_shrinkage: Literal["shared", "supercat"] = Field(
         "shared",
         description="slopes of groups: one spread, or one for each supercategory, so that "
@@ -219,6 +224,11 @@ class RidgeConfig(ConfigModel):
         self._errors_agree()
         if self.sigma == "group" and self.sigma_fixed is not None:
             raise ValueError("sigma_fixed: expected sigma global; found group")
+        if self.intercept_shrinkage == "shared" and self.intercept_prior != "comp_hier_supercat":
+            raise ValueError(
+                "intercept_shrinkage: shared is of the intercepts of groups; expected "
+                f"intercept_prior comp_hier_supercat; found {self.intercept_prior}"
+            )
         if self.slope_shrinkage == "supercat" and "group" not in self.slope_effects:
             raise ValueError(
                 "slope_shrinkage: supercat is of the slopes of groups; expected slope_head_mode "

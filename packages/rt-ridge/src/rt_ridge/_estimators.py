@@ -519,8 +519,8 @@ class PartialPoolingRidge(PooledRidge):
     ----------
     intercept_mode, intercept_prior, slope_head_mode, lambda_slopes, slope_scales, standardise, \
 sigma, compound_slopes, \
-cluster_slopes, species_slopes, correlated_slopes, class_slopes, slope_shrinkage, \
-descriptor_heads, run_effects, \
+cluster_slopes, species_slopes, correlated_slopes, class_slopes, intercept_shrinkage, \
+slope_shrinkage, descriptor_heads, run_effects, \
 descriptor_slopes, descriptor_components, location_mean, location_sd, sigma_fixed, likelihood, nu, \
 leave_out, priors, method, sampling, seed
         See `RidgeConfig`.
@@ -571,6 +571,7 @@ leave_out, priors, method, sampling, seed
         species_slopes: bool = False,
         correlated_slopes: bool = False,
         class_slopes: str = "none",
+        intercept_shrinkage: str = "supercat",
         slope_shrinkage: str = "shared",
         descriptor_heads: str = "none",
         descriptor_slopes: str = "none",
@@ -600,6 +601,7 @@ leave_out, priors, method, sampling, seed
         self.species_slopes = species_slopes
         self.correlated_slopes = correlated_slopes
         self.class_slopes = class_slopes
+        self.intercept_shrinkage = intercept_shrinkage
         self.slope_shrinkage = slope_shrinkage
         self.descriptor_heads = descriptor_heads
         self.descriptor_slopes = descriptor_slopes

@@ -38,6 +38,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "lambda_slopes": "pooled",
     },
     "supercategories": {"intercept_prior": "comp_hier_supercat"},
+    "one spread of all groups": {
+        "intercept_prior": "comp_hier_supercat",
+        "intercept_shrinkage": "shared",
+    },
     "supercategories with heads": {
         "intercept_prior": "comp_hier_supercat",
         "slope_head_mode": "cluster_supercat",
@@ -184,7 +188,8 @@ class Dense:
         for s in range(3) if supercat else ():
             self._add(("mu_s", s), v["tau_supercategory"])
         for g in groups if supercat else ():
-            self._add(("mu_g", g), v[f"tau_group[{g % 3}]"])
+            own = "" if config.intercept_shrinkage == "shared" else f"[{g % 3}]"
+            self._add(("mu_g", g), v["tau_group" + own])
         self._lay_out_heads(groups, compounds)
         for q in range(0 if self.z is None else self.z.shape[1]):
             self._add(("theta", q), v["tau_theta"])

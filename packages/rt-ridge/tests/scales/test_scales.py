@@ -186,7 +186,7 @@ def test_eight_schools_has_the_published_posterior():
 
 @pytest.mark.slow
 def test_nuts_has_the_published_posterior_of_eight_schools():
-    found = eight_schools("nuts", 1500)[1]
+    found = eight_schools("nuts", 1000)[1]
     sd, ess = 3.2, found.diagnostics["ess"]
     # posteriordb as above; four standard errors of ours and of the reference's.
     tolerance = 4 * np.hypot(sd / np.sqrt(ess), 0.03186)
@@ -240,7 +240,7 @@ def test_laplace_equals_dense_quadrature():
 @pytest.mark.slow
 def test_nuts_and_advi_agree_with_dense_quadrature():
     stats, y, group = batches()
-    config = RidgeConfig(method="nuts", sampling=SamplingConfig(draws=2000, tune=500, chains=2))
+    config = RidgeConfig(method="nuts", sampling=SamplingConfig(draws=1000, tune=300, chains=2))
     expected = quadrature(y, group, config)
     found = find_scales(Hierarchy(stats, config))
     assert found.diagnostics["r_hat"] < 1.01
@@ -292,7 +292,7 @@ def test_simulation_based_calibration():
         hierarchy = Hierarchy(stats_of(y, group, compound), config)
         found = find_scales(hierarchy)
         rank = [found.weights @ (found.points[:, j] < v) for j, v in enumerate((sigma, tau, tau_c))]
-        points, weights = found.thinned(32)
+        points, weights = found.thinned(8)
         cdf = 0.0
         for weight, point in zip(weights, points, strict=True):
             mean, cov = pair_coefficients(hierarchy, hierarchy.state(point))

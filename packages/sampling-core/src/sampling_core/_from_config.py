@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,18 +63,21 @@ def sampler_from_config(
             "curriculum_state: curriculum.enabled with strategy 'sampled' needs the state that"
             " CurriculumCallback moves on; build it with CurriculumState.from_config"
         )
-    return JointSampler(
-        targets,
-        quality_labels if sampled else None,
-        curriculum_state if sampled else None,
-        alpha,
-        config.composition_mode,
-        config.num_samples,
-        config.seed,
-        increment_seed_per_epoch=config.increment_seed_per_epoch,
-        rank=rank,
-        world_size=world_size,
-    )
+    with warnings.catch_warnings():
+        # The configuration said so when it was read.
+        warnings.filterwarnings("ignore", ".* lies outside", UserWarning)
+        return JointSampler(
+            targets,
+            quality_labels if sampled else None,
+            curriculum_state if sampled else None,
+            alpha,
+            config.composition_mode,
+            config.num_samples,
+            config.seed,
+            increment_seed_per_epoch=config.increment_seed_per_epoch,
+            rank=rank,
+            world_size=world_size,
+        )
 
 
 @dataclass(frozen=True)

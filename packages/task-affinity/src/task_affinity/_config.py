@@ -20,13 +20,17 @@ DEFAULT_EXCLUSIONS = ("predictor", "predict", "ffn", "output", "readout", "head"
 """A parameter whose name holds one of these is not the encoder's, unless patterns are given."""
 
 
+_N_GROUPS = 3
+
+
 class TaskAffinityConfig(ConfigModel):
     """Measure how tasks help each other during a short training, and group them by it."""
 
     enabled: bool = Field(default=False, description="Measure affinities and group the tasks.")
     n_groups: int | Literal["auto"] = Field(
-        default=3,
-        description="Number of groups, 1 to the number of tasks; auto: by silhouette.",
+        default=_N_GROUPS,
+        description="Number of groups, 1 to the number of tasks, with fewer tasks than the default"
+        " as many as these; auto: by silhouette.",
     )
     affinity_epochs: int = Field(
         default=1, ge=1, description="Epochs of the short training that is measured."
@@ -105,6 +109,10 @@ class TaskAffinityConfig(ConfigModel):
     def normalizes_means(self) -> bool:
         """Whether means of dot products are normalised at the end, not batch by batch."""
         return self.affinity_type == "dot_product" and not self.normalize_gradients
+
+    def n_groups_of(self, n_tasks: int) -> int | Literal["auto"]:
+        """Return the number of groups of some tasks: the default is no more than there are."""
+        return min(_N_GROUPS, n_tasks) if self.n_groups == _N_GROUPS else self.n_groups
 
     @field_validator("n_groups", mode="before")
     @classmethod

@@ -386,6 +386,8 @@ def select_groups(
     TaskAffinityError
         See `TaskGrouper.cluster`.
     """
-    grouper = TaskGrouper.from_config(config or TaskAffinityConfig())
+    config = config or TaskAffinityConfig()
+    grouper = TaskGrouper.from_config(config)
+    grouper.n_groups = config.n_groups_of(len(names))
     grouper.cluster(affinity, names)
     return grouper.grouping_

@@ -498,7 +498,8 @@ def compute_task_affinity(
     """
     config = config if config is not None else TaskAffinityConfig()
     if target_cols and config.n_groups != "auto":
-        checked_n_groups(config.n_groups, len(target_cols))  # before minutes of training
+        n_groups = config.n_groups_of(len(target_cols))
+        checked_n_groups(n_groups, len(target_cols))  # before minutes of training
     computer = TaskAffinityComputer(config)
     matrix, names = computer.compute_from_dataframe(df_train, smiles_col, target_cols)
     return matrix, names, select_groups(matrix, names, config).groups

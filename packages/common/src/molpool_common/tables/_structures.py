@@ -69,7 +69,9 @@ def read_sdf(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str,
         columns[NAME] = [title or None for title in titles]
     notes = []
     for name in names:
-        new = f"{name} (property)" if name == SMILES else name
+        new = name
+        while new == SMILES or (new != name and new in names):
+            new = f"{new} (property)"
         columns[new] = [properties.get(name) for properties in rows]
         if new != name:
             notes.append(f"{SMILES} are those of the structures; the property is {new!r}.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from molpool_common import FloatArray, IntArray, TaskType, atomic_path, read_npz
@@ -18,6 +18,7 @@ from mil_attn.sets._representation import (
     BagKernelName,
     Representation,
     Similarity,
+    Views,
     views_from_arrays,
     views_to_arrays,
 )
@@ -25,7 +26,10 @@ from mil_attn.sets._representation import (
 _WIDEST, _N_WIDTHS = 2.0**-5, 9
 """Widths tried, each the double of the one before, over one over the median squared distance."""
 
-_FORMAT = 1
+_LIMITS = (None, 2.0)
+"""Bounds tried of features, in standard deviations."""
+
+_FORMAT = 2
 _META = "model.json"
 
 _PARAMETERS = ("kernel", "head", "most_bags", "seed")
@@ -42,11 +46,27 @@ class _Task:
     machine: Machine | None = None
 
 
+class _Fit(NamedTuple):
+    """Tasks fitted to the training bags as one representation shows them."""
+
+    representation: Representation
+    views: Views
+    similarity: Similarity
+    tasks: list[_Task]
+
+    @property
+    def loss(self) -> float:
+        """Mean logarithm over tasks, whose values may have any units."""
+        losses = [task.machine.loss for task in self.tasks if task.machine is not None]
+        return float(np.mean(np.log(np.maximum(losses, np.finfo(float).tiny)))) if losses else 0.0
+
+
 class BagKernelModel:
     """Kernel ridge regression, or a support vector machine, on a kernel between bags.
 
     Width of the kernel and strength of the ridge (or cost) of each task are those whose training
-    bags, left out, are predicted best; classes get probabilities by a sigmoid of the same.
+    bags, left out, are predicted best, and so is, for all tasks together, whether features far
+    from their mean are drawn in; classes get probabilities by a sigmoid of the same.
 
     Parameters
     ----------
@@ -102,13 +122,19 @@ class BagKernelModel:
             train = train.take(np.sort(drawn))
         self.task_names_ = tuple(train.task_names)
         self.task_kind_: TaskType = train.task_kind
-        self.representation_ = Representation.fit(self.kernel, train, self.seed)
-        self._views = self.representation_(train)
-        self.similarity_ = Similarity.fit(self.kernel, self._views, self.seed)
-        self._tasks = self._fit_tasks(train)
+        learnt = Representation.fit(self.kernel, train, self.seed)
+        fits = (self._fitted(replace(learnt, limit=limit), train) for limit in _LIMITS)
+        best = min(fits, key=lambda fit: fit.loss)
+        self.representation_, self._views, self.similarity_, self._tasks = best
         return self
 
-    def _fit_tasks(self, train: BagData) -> list[_Task]:
+    def _fitted(self, representation: Representation, train: BagData) -> _Fit:
+        views = representation(train)
+        similarity = Similarity.fit(self.kernel, views, self.seed)
+        path = similarity.path(views, _WIDEST, _N_WIDTHS)
+        return _Fit(representation, views, similarity, self._fit_tasks(train, path))
+
+    def _fit_tasks(self, train: BagData, path: FloatArray) -> list[_Task]:
         labels = train.labels
         assert labels is not None
         weights = np.ones(labels.shape) if train.weights is None else train.weights
@@ -117,7 +143,6 @@ class BagKernelModel:
             _Task(float(np.average(y[there], weights=w[there])))
             for y, w, there in zip(labels.T, weights.T, counted.T, strict=True)
         ]
-        path = self.similarity_.path(self._views, _WIDEST, _N_WIDTHS)
         for k, similar in enumerate(path):
             # Tasks with the same labelled rows share what is costly.
             heads: dict[bytes, Head] = {}

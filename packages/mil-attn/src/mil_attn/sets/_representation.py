@@ -70,12 +70,16 @@ class Representation:
         Training bags, whose distances are the vectors of the kernels on distances.
     columns : ColumnScale or None
         Of vectors of whole bags.
+    limit : float or None
+        Standard deviations that a value approaches at most, so that no one value makes a bag
+        unlike all others; None for values as they are.
     """
 
     kernel: BagKernelName
     scaler: FeatureScaler
     prototypes: Sets | None
     columns: ColumnScale | None
+    limit: float | None = None
 
     @classmethod
     def fit(cls, kernel: BagKernelName, train: BagData, seed: int = 0) -> Self:
@@ -113,10 +117,15 @@ class Representation:
         """
         scaled = self.scaler.transform(data)
         bags = None if scaled.x2d is None else Sets.single(scaled.x2d.astype(np.float64))
-        vectors = self._vectors(scaled)
+        vectors, sets = self._vectors(scaled), None
         if vectors is not None and self.columns is not None:
-            return Views(Sets.single(self.columns.transform(vectors)), bags)
-        return Views(None if scaled.instances is None else self._instances(scaled), bags)
+            sets = Sets.single(self.columns.transform(vectors))
+        elif scaled.instances is not None:
+            sets = self._instances(scaled)
+        return Views(self._bounded(sets), self._bounded(bags))
+
+    def _bounded(self, sets: Sets | None) -> Sets | None:
+        return sets if sets is None or self.limit is None else sets.bounded(self.limit)
 
     def _vectors(self, scaled: BagData) -> FloatArray | None:
         """Return a row for each bag, of kernels that see whole bags."""
@@ -146,6 +155,7 @@ class Representation:
             "kernel": self.kernel,
             "scaler": self.scaler.to_dict(),
             "columns": None if self.columns is None else self.columns.to_dict(),
+            "limit": self.limit,
         }
         return plain, {} if self.prototypes is None else _arrays("prototypes", self.prototypes)
 
@@ -158,6 +168,7 @@ class Representation:
             FeatureScaler.from_dict(plain["scaler"]),
             _sets("prototypes", arrays),
             None if columns is None else ColumnScale.from_dict(columns),
+            plain.get("limit"),
         )
 
 

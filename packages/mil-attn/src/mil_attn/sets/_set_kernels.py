@@ -86,6 +86,10 @@ class Sets:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def bounded(self, limit: float) -> Sets:
+        """Return them with values that come ever closer to `limit`, and never reach it."""
+        return Sets(limit * np.tanh(self.instances / limit), self.offsets, self.weights)
+
     def take(self, rows: IntArray) -> Sets:
         """Return the sets at these positions, in this order."""
         sizes = self.sizes[rows]

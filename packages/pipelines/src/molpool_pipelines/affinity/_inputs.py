@@ -82,7 +82,8 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
 def _check_tasks(config: AffinityCommandConfig) -> None:
     """Refuse numbers of groups that cannot be before minutes of reading and training."""
     n_tasks = len(config.data.target_columns)
-    if n_tasks and config.n_groups != "auto" and not 1 <= config.n_groups <= n_tasks:
+    n_groups = config.n_groups_of(n_tasks)
+    if n_tasks and n_groups != "auto" and n_groups > n_tasks:
         raise InputError(
             "n_groups",
             expected=f"1 to {n_tasks}, the number of tasks, or auto",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, IntArray, validate_values
+from molpool_common import Float32Array, InputError, IntArray, validate_values
 from sklearn.utils.validation import check_is_fitted
 
 from molpool_pipelines.estimators._estimator import merged
-from molpool_pipelines.estimators._inputs import Targets
+from molpool_pipelines.estimators._inputs import Targets, smiles_of
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
     MoleculeRegressor,
 )
-from molpool_pipelines.models import PredictConfig, predict_table, run_section
+from molpool_pipelines.models import LEVEL, PredictConfig, predict_table, run_section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,22 +62,48 @@ class _Bags(MoleculeEstimator):
 
     def _predicted(self, X: Any, level: float) -> pd.DataFrame:
         check_is_fitted(self, "run_")
-        data = run_section(self.run_, "data")
-        if data.get("kind", "smiles") == "smiles":
+        if self._reads_molecules:
             return super()._predicted(X, level)
+        with self._table_of(X, level) as config:
+            done = predict_table(config)
+            found: pd.DataFrame = pl.read_parquet(done.path).drop("row", "id").to_pandas()
+        return found
+
+    @property
+    def _reads_molecules(self) -> bool:
+        return bool(run_section(self.run_, "data").get("kind", "smiles") == "smiles")
+
+    @contextmanager
+    def _table_of(self, X: Any, level: float = LEVEL) -> Iterator[PredictConfig]:
+        """Write bags as a table, and yield what predicts it."""
+        names = run_section(self.run_, "data")["feature_columns"]
         with TemporaryDirectory(prefix="molpool-") as folder:
             table, output = Path(folder) / "bags.parquet", Path(folder) / "found.parquet"
-            _instances(X, data["feature_columns"])[0].write_parquet(table)
-            predict_table(
-                PredictConfig(
-                    model_dir=str(self.run_),
-                    data_path=str(table),
-                    output=str(output),
-                    level=[level],
-                )
+            _instances(X, names)[0].write_parquet(table)
+            yield PredictConfig(
+                model_dir=str(self.run_), data_path=str(table), output=str(output), level=[level]
             )
-            found: pd.DataFrame = pl.read_parquet(output).drop("row", "id").to_pandas()
-        return found
+
+    def encode(self, X: Any) -> Float32Array:
+        """Return the embeddings [N, H] of bags or molecules, NaN for those without features.
+
+        What the heads of attention read, task after task, and the last hidden units of ``mlp``,
+        side by side.
+
+        Raises
+        ------
+        InputError
+            If neither is among the models: kernels and trees have no embedding.
+        """
+        check_is_fitted(self, "run_")
+        # What predicts bags takes seconds to import.
+        from molpool_pipelines.models import MILModel
+
+        model = MILModel.load(self.run_)
+        if self._reads_molecules:
+            return model.encode([text or "" for text in smiles_of(X, self.smiles_column)])
+        with self._table_of(X) as config:
+            return model.encode_table(config)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

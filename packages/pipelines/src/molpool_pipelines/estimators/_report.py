@@ -45,6 +45,6 @@ class Report:
         # In a frame of its own: neither its styles nor the notebook's reach the other.
         page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
         return (
-            f'<iframe srcdoc="{page}" title="Report of the run" '
+            f'<iframe srcdoc="{page}" title="Report of the run" loading="lazy" '
             'style="width: 100%; height: 42rem; border: 0"></iframe>'
         )

@@ -17,8 +17,8 @@ from chemprop_multitask import (
     TrainingConfig,
 )
 from mil_attn import MILRunConfig
-from molpool_common import PATH, ConfigModel, Seed, short_flag
-from pydantic import Field, field_validator, model_validator
+from molpool_common import PATH, Alone, ConfigModel, Seed, short_flag
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
@@ -49,7 +49,20 @@ class TrainModelConfig(ModelConfig):
 _MANY_BAGS = 20_000
 """Training bags from which on kernels and forests would take longer than attention."""
 
-BaselineChoice = Literal["none", "fast", "all"]
+_ON_OR_OFF = {
+    **dict.fromkeys(("true", "yes", "1"), "all"),
+    **dict.fromkeys(("false", "no", "0"), "none"),
+}
+"""What studies were told until the choice was the same everywhere."""
+
+
+def _as_choice(said: object) -> object:
+    return _ON_OR_OFF.get(str(said).casefold(), said)
+
+
+BaselineChoice = Annotated[
+    Literal["none", "fast", "all"], BeforeValidator(_as_choice), Alone("all")
+]
 
 
 class BaselineConfig(ConfigModel):

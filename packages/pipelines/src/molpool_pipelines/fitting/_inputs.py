@@ -303,7 +303,7 @@ def _check_origin(config: TrainChempropConfig) -> None:
     # Columns are not known yet where the table's own are taken; then grouping itself checks the
     # number.
     tasks = len(config.data.target_columns)
-    n_groups = config.task_affinity.n_groups
+    n_groups = config.task_affinity.n_groups_of(tasks)
     if measured and tasks and n_groups != "auto" and n_groups > tasks:
         raise InputError(
             "task_affinity.n_groups",

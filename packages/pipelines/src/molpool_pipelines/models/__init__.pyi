@@ -35,6 +35,7 @@ from ._members import build_member as build_member
 from ._members import fit_member as fit_member
 from ._members import predict_member as predict_member
 from ._members import surrogate_block as surrogate_block
+from ._mil import MILModel as MILModel
 from ._predict_table import PredictedTable as PredictedTable
 from ._predict_table import load_model as load_model
 from ._predict_table import predict_table as predict_table

@@ -21,10 +21,18 @@ from mil_attn import (
     MILModule,
     StatisticName,
     bag_statistics,
+    encode,
     predict,
 )
 from molecule_features import Block
-from molpool_common import FloatArray, TaskType, atomic_path, checked
+from molpool_common import (
+    Float32Array,
+    FloatArray,
+    InputError,
+    TaskType,
+    atomic_path,
+    checked,
+)
 
 from molpool_pipelines.models._bag_names import BAG_MEMBERS, BagMemberName, bag_member_words
 from molpool_pipelines.models._files import BAG_BLEND, read_blend
@@ -116,6 +124,10 @@ class AttentionMember:
         mean = predict(self.module, data)
         return mean, np.full(mean.shape, np.nan)
 
+    def encode(self, data: BagData) -> Float32Array:
+        """Return the embeddings of bags [N, H]."""
+        return encode(self.module, data)
+
     def save(self, path: Path) -> None:
         """Write the network to a file."""
         self.module.save(path)
@@ -145,6 +157,15 @@ class StatisticsMember:
         """Return predictions and their standard deviations [N, T], NaN where it has none."""
         X, _ = bag_statistics(data, _STATISTICS)
         return predict_member(self.model, Molecules([""] * len(data), X))
+
+    def encode(self, data: BagData) -> Float32Array | None:
+        """Return the last hidden units [N, H] of a network, None of another model."""
+        # torch takes seconds to import.
+        from multitask_models import MultitaskMLP
+
+        if not isinstance(self.model, MultitaskMLP):
+            return None
+        return self.model.encode(bag_statistics(data, _STATISTICS)[0])
 
     def save(self, path: Path) -> None:
         """Write the model to a file."""
@@ -225,6 +246,25 @@ class BagBlend:
         """Return predictions and their standard deviations, [N, T] each."""
         each = [member.predict_with_sd(data) for member in self.members]
         return mix(np.stack([m for m, _ in each]), np.stack([s for _, s in each]), self.weights)
+
+    def encode(self, data: BagData) -> Float32Array:
+        """Return the embeddings [N, H] of the members that are networks, side by side.
+
+        Raises
+        ------
+        InputError
+            If none is one.
+        """
+        members = (m for m in self.members if isinstance(m, AttentionMember | StatisticsMember))
+        found = [part for member in members if (part := member.encode(data)) is not None]
+        if not found:
+            raise InputError(
+                "model",
+                expected="a network (attention, mlp), whose hidden units are the embedding",
+                found=", ".join(self.names),
+                hint="Kernels and trees have none: mil_attn.bag_statistics gives what trees read.",
+            )
+        return np.hstack(found)
 
     def save(self, run: Path) -> Path:
         """Write all members but attention, which the run keeps, and what they are."""

@@ -21,13 +21,16 @@ from mil_attn import (
     MILModule,
     bag_column,
     columns_of_bags,
+    encode,
     likeliest_classes,
     predict,
     read_bags,
 )
 from molpool_common import (
+    Float32Array,
     FloatArray,
     InputError,
+    IntArray,
     TaskType,
     cache_folder,
     is_parquet,
@@ -117,6 +120,48 @@ class MILModel:
 
     def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
         """Predict molecules; those without conformers or descriptors have a reason instead."""
+        bags, reasons = self._read(smiles)
+        # A chunk without any molecule is no reason to stop a table of millions.
+        if bags is None:
+            return self._nothing(reasons)
+        return _of_rows(self.predict_bags(bags, batch_size), _rows(bags), reasons)
+
+    def encode(self, smiles: Sequence[str]) -> Float32Array:
+        """Return embeddings [N, H] of molecules, NaN without conformers or descriptors.
+
+        Raises
+        ------
+        InputError
+            If none of its models is a network, or no molecule has features.
+        """
+        bags, reasons = self._read(smiles)
+        if bags is None:
+            raise InputError("X", expected="molecules with features", found=f"none: {reasons[0]}")
+        return self._encoded(bags, _rows(bags), len(smiles))
+
+    def encode_table(self, config: PredictConfig) -> Float32Array:
+        """Return embeddings [N, H] of the bags of a table, NaN of those without features.
+
+        Raises
+        ------
+        InputError, MILError
+            If none of its models is a network, or the table does not fit them.
+        """
+        bags = _bags_of_table(config, self)
+        rows, total = _there(bags)
+        return self._encoded(bags, rows, total)
+
+    def _encoded(self, bags: BagData, rows: IntArray, total: int) -> Float32Array:
+        if self._blend is not None:
+            found = self._blend.encode(bags)
+        else:
+            found = np.hstack([encode(module, bags) for module in self._modules])
+        full = np.full((total, found.shape[1]), np.nan, dtype=np.float32)
+        full[rows] = found
+        return full
+
+    def _read(self, smiles: Sequence[str]) -> tuple[BagData | None, list[str | None]]:
+        """Return the bags of molecules, None where none has features, and why one has none."""
         reasons: list[str | None] = [None] * len(smiles)
         try:
             bags = BagData.from_smiles(
@@ -132,14 +177,11 @@ class MILModel:
             reasons = [self._reason(text) for text in smiles]
             if None in reasons:
                 raise
-            # A chunk without any molecule is no reason to stop a table of millions.
-            return self._nothing(reasons)
+            return None, reasons
         for failure in bags.failures:
             # Rows that failed stay in the table with their reason; bags are of the others.
             reasons[failure.row] = failure.reason
-        # `BagData.from_smiles` names bags by their row from 1.
-        found = self.predict_bags(bags, batch_size)
-        return _of_rows(found, np.array([int(name) - 1 for name in bags.ids]), reasons)
+        return bags, reasons
 
     def predict_bags(self, bags: BagData, batch_size: int) -> Predicted:
         """Predict bags whose features are there.
@@ -204,6 +246,11 @@ def _data_section(path: Path) -> Mapping[str, Any]:
     return section
 
 
+def _rows(bags: BagData) -> IntArray:
+    """Return the row of each bag: `BagData.from_smiles` names bags by it, from 1."""
+    return np.array([int(name) - 1 for name in bags.ids], dtype=np.int64)
+
+
 def _of_rows(found: Predicted, rows: Any, reasons: list[str | None]) -> Predicted:
     """Return predictions of some rows as those of all."""
 
@@ -246,20 +293,10 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     InputError, MILError
         If the tables do not fit the model.
     """
-    assert config.data_path is not None
-    section = model.data.model_copy(update=_tables(config, model))
-    tasks = MILConfig(task_kind=model.task_types[0])
-    bags = read_bags(
-        config.data_path,
-        section,
-        tasks,
-        labelled=False,
-        read=config.read,
-        describe_2d=partial(named_features, cache=section.cache_dir),
-    )
+    section = _section(config, model)
+    bags = _bags_of_table(config, model)
     failed = {failure.row: failure for failure in bags.failures}
-    total = len(bags) + len(failed)
-    there = np.array([row for row in range(total) if row not in failed], dtype=np.int64)
+    there, total = _there(bags)
     reasons = [failed[row].reason if row in failed else None for row in range(total)]
     found = model.predict_bags(bags, config.batch_size)
     calibration, distance = _calibrated(Path(config.model_dir or ""), bags)
@@ -285,6 +322,27 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     columns.append(pl.Series("instances", sizes, dtype=pl.Int64))
     columns.append(pl.Series("error", reasons, dtype=pl.String))
     return pl.DataFrame(columns), tuple(bags.notes)
+
+
+def _there(bags: BagData) -> tuple[IntArray, int]:
+    """Return the rows of a table's bags that have features, and how many rows there are."""
+    failed = {failure.row for failure in bags.failures}
+    total = len(bags) + len(failed)
+    return np.array([row for row in range(total) if row not in failed], dtype=np.int64), total
+
+
+def _bags_of_table(config: PredictConfig, model: MILModel) -> BagData:
+    """Return the bags of a table without labels, as a model reads them."""
+    assert config.data_path is not None
+    section = _section(config, model)
+    return read_bags(
+        config.data_path,
+        section,
+        MILConfig(task_kind=model.task_types[0]),
+        labelled=False,
+        read=config.read,
+        describe_2d=partial(named_features, cache=section.cache_dir),
+    )
 
 
 def _carried(
@@ -339,8 +397,8 @@ def _strata(
     return strata_of(values)
 
 
-def _tables(config: PredictConfig, model: MILModel) -> Mapping[str, Any]:
-    """Return what the ``data`` section of the run says otherwise for this table."""
+def _section(config: PredictConfig, model: MILModel) -> MILDataConfig:
+    """Return the ``data`` section of the run, as it reads this table."""
     update: dict[str, Any] = {}
     if config.id_column is not None:
         update["id_column"] = config.id_column
@@ -363,4 +421,4 @@ def _tables(config: PredictConfig, model: MILModel) -> Mapping[str, Any]:
             )
         if given is not None:
             update[key] = given
-    return update
+    return model.data.model_copy(update=update)

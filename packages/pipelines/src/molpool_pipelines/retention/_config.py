@@ -42,6 +42,7 @@ STRUCTURE_KEYS = (
     *("intercept_mode", "intercept_prior", "slope_head_mode", "lambda_slopes", "slope_scales"),
     *("standardise", "sigma", "sigma_fixed", "compound_slopes", "cluster_slopes"),
     *("species_slopes", "correlated_slopes", "class_slopes", "slope_shrinkage"),
+    "intercept_shrinkage",
     "descriptor_slopes",
     *("location_mean", "location_sd"),
 )
@@ -363,8 +364,10 @@ class ModelConfig(RidgeConfig):
         "covariates over their standard deviations",
     )
     group_col: str = Field("species", description="column of the group: species or species_cluster")
-    anchor_expansion: Literal["none", "poly2"] = Field(
-        "none", description="poly2: squares of the covariates too"
+    anchor_expansion: Literal["auto", "none", "poly2"] = Field(
+        "auto",
+        description="poly2: squares of the covariates too; auto: where a structure is chosen, "
+        "errors bend with the covariates, and runs left out are predicted better so",
     )
     feature_center: Literal["none", "global"] = Field(
         "global", description="what is subtracted from covariates: nothing, or the training mean"
@@ -393,6 +396,11 @@ class ModelConfig(RidgeConfig):
         fields = RidgeConfig.model_fields
         given = any(getattr(self, k) != fields[k].get_default() for k in STRUCTURE_KEYS)
         return self.structure == "auto" or (self.structure is None and not given)
+
+    @property
+    def tries_squares(self) -> bool:
+        """Whether squares of covariates may be taken where a structure is chosen."""
+        return self.chooses and self.anchor_expansion == "auto" and self.run_effects == "none"
 
     @property
     def leaves_runs_out(self) -> bool:

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 from molpool_common import InputError, RunFolder, checked, load_config
-from rt_ridge import FeatureMap, RTRidgeError, Stage1CoeffSummaries, SufficientStatistics
+from rt_ridge import (
+    FeatureMap,
+    RTRidgeError,
+    Stage1CoeffSummaries,
+    SufficientStatistics,
+    judged_pairs,
+    looks_curved,
+    predicts_closer,
+)
 
 from molpool_pipelines.retention._calibrate import Calibrated, calibrate
 from molpool_pipelines.retention._config import (
@@ -70,21 +78,17 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
 
     without_runs = config.model_copy(update={"run_effects": "none"})
 
-    of_all: dict[str, Any] = {"rows": training.rows}
-    if training.runs:
-        of_all["runs"] = training.runs
-    if config.leaves_runs_out:
-        of_all["held_out"] = training.held_out
-    if config.chooses and training.left_out is not None:
-        of_all["folds"] = training.left_out.folds
+    def of_all(rows: Training) -> Any:
+        return estimated(rows.stats, rows.features, **rows.of_fit())
 
     progress("Choosing a structure" if config.chooses else f"Fitting by {config.method}")
     started = time.perf_counter()
     # On all rows: calibration refits for its quantiles only, the coefficients are those of the full
     # fit.
-    estimator = estimated(training.stats, training.features, **of_all)
+    estimator = of_all(training)
+    training, estimator, tried = _with_squares(training, estimator, of_all, progress)
     seconds = {"statistics": training.seconds, "fit": time.perf_counter() - started}
-    calibrated, notes = None, list(training.notes)
+    calibrated, notes = None, [*training.notes, *tried]
     if training.folds is not None:
         progress("Calibrating intervals on held-out runs")
         started = time.perf_counter()
@@ -107,6 +111,24 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
         found = residuals(training, estimator.summaries_, config.flag_threshold)
         seconds["residuals"] = time.perf_counter() - started
     return Fitted(config, training, estimator, seconds, calibrated, found, notes)
+
+
+def _with_squares(
+    training: Training, estimator: Any, fit: Callable[[Training], Any], progress: Progress
+) -> tuple[Training, Any, list[str]]:
+    """Return what a fit is made from and the fit, with squares where runs left out gain by them."""
+    config, rows = training.config, training.rows
+    if not (config.tries_squares and rows is not None and training.held_out and training.stats.P):
+        return training, estimator, []
+    some = rows.of(judged_pairs(training.stats).keys)
+    if not looks_curved(some, estimator.summaries_):
+        return training, estimator, []
+    progress("Trying squares of the covariates")
+    squared = read_training(config.model_copy(update={"anchor_expansion": "poly2"}), silent)
+    other = fit(squared)
+    if predicts_closer(other.choice_, estimator.choice_):
+        return squared, other, ["squares of covariates: runs left out gain by them"]
+    return training, estimator, ["squares of covariates tried: runs left out gain nothing"]
 
 
 def _calibrated(

@@ -120,6 +120,17 @@ class Training:
         """Sums of runs that are left out together."""
         return [] if self.left_out is None else self.left_out.sums
 
+    def of_fit(self) -> dict[str, Any]:
+        """Return what an estimator is given besides statistics and features."""
+        given: dict[str, Any] = {"rows": self.rows}
+        if self.runs:
+            given["runs"] = self.runs
+        if self.config.leaves_runs_out:
+            given["held_out"] = self.held_out
+        if self.config.chooses and self.left_out is not None:
+            given["folds"] = self.left_out.folds
+        return given
+
     @property
     def without_parents(self) -> bool:
         """Whether the configured column of supercategories is not in the table."""
@@ -315,7 +326,7 @@ def _statistics(
         center=config.feature_center,
         # A model without covariates has nothing to rotate or to square.
         rotation=config.feature_rotation if plain.P else "none",
-        expansion=config.anchor_expansion if plain.P else "none",
+        expansion="poly2" if plain.P and config.anchor_expansion == "poly2" else "none",
     )
     if features.expansion == "none":
         # Centring and rotating are linear: the sums transform, without another pass over the rows.

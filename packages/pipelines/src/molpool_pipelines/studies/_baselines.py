@@ -18,10 +18,12 @@ from molpool_common import (
     ScaleName,
     did_you_mean,
     from_scale,
+    listed,
     threads,
 )
 from molpool_common import console as new_console
 
+from molpool_pipelines.fitting import BaselineChoice
 from molpool_pipelines.runs import BASELINES as BASELINE_FILE
 from molpool_pipelines.runs import PREDICTIONS, read_baselines, write_predictions
 from molpool_pipelines.studies._config import HPOError
@@ -52,6 +54,13 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     MEAN: {},
 }
 """Settings that are used as they are: nothing of a baseline is tuned."""
+
+
+def names_of(which: BaselineChoice) -> tuple[str, ...]:
+    """Return the names of the baselines of a choice."""
+    if which == "none":
+        return ()
+    return BASELINES if which == "all" else tuple(n for n in BASELINES if n != FOREST)
 
 
 def predict_tasks(
@@ -280,8 +289,10 @@ class BaselineObjective:
         )
 
 
-def write_baselines(run: RunFolder, kind: StudyKind, metric: str) -> None:
-    """Score the baselines under the inner folds of a study, unless that was done.
+def write_baselines(
+    run: RunFolder, kind: StudyKind, metric: str, names: Sequence[str] = BASELINES
+) -> None:
+    """Score baselines under the inner folds of a study, unless that was done.
 
     Parameters
     ----------
@@ -291,26 +302,35 @@ def write_baselines(run: RunFolder, kind: StudyKind, metric: str) -> None:
         Rows, folds and seed.
     metric : str
         Name of its score.
+    names : sequence of str
+        Which.
     """
     # Nothing of a baseline changes while a study goes on.
-    if (run.path / BASELINE_FILE).is_file():
+    models = (read_baselines(run.path) or {"models": []})["models"]
+    missing = [name for name in names if name not in {m["name"] for m in models}]
+    if not missing:
         return
     tabular = kind.tabular()
-    _print_start(tabular, f"{len(tabular.folds)} inner folds")
-    scores = inner_scores(tabular, seed=kind.seed, threads=threads())
+    _print_start(tabular, f"{len(tabular.folds)} inner folds", missing)
+    scores = inner_scores(tabular, seed=kind.seed, threads=threads(), names=missing)
+    new = [{"name": s.name, "inner": s.value, "folds": list(s.folds)} for s in scores]
     known: dict[str, Any] = {
         "metric": metric,
         "features": tabular.features,
-        "models": [{"name": s.name, "inner": s.value, "folds": list(s.folds)} for s in scores],
+        "models": sorted([*models, *new], key=lambda m: BASELINES.index(m["name"])),
     }
     run.write_json(BASELINE_FILE, known)
     run.log("baselines", **{s.name: s.value for s in scores})
 
 
 def outer_baselines(
-    run: RunFolder, study: Path, kind: StudyKind, test: TestPredictions
+    run: RunFolder,
+    study: Path,
+    kind: StudyKind,
+    test: TestPredictions,
+    names: Sequence[str] = BASELINES,
 ) -> list[Contender]:
-    """Train the baselines on all rows but the outer test, and predict that.
+    """Train baselines on all rows but the outer test, and predict that.
 
     Parameters
     ----------
@@ -322,6 +342,8 @@ def outer_baselines(
         Rows and tasks.
     test : TestPredictions
         The outer test as another model has predicted it.
+    names : sequence of str
+        Which.
 
     Raises
     ------
@@ -335,15 +357,15 @@ def outer_baselines(
     # The table was read anew: if it has changed since training, gains would be differences of rows.
     if not np.array_equal(labels, test.labels, equal_nan=True):
         raise HPOError("retrain: expected baselines to be tested on the same rows.")
-    known = read_baselines(study)
-    folds = "" if known else f"{len(tabular.folds)} inner folds and "
-    _print_start(tabular, f"{folds}the outer test")
-    if known is not None:
-        inner = {m["name"]: tuple(m["folds"]) for m in known["models"]}
-    else:
-        inner = {s.name: s.folds for s in inner_scores(tabular, seed=kind.seed, threads=threads())}
+    models = (read_baselines(study) or {"models": []})["models"]
+    inner = {m["name"]: tuple(m["folds"]) for m in models}
+    missing = [name for name in names if name not in inner]
+    folds = f"{len(tabular.folds)} inner folds and " if missing else ""
+    _print_start(tabular, f"{folds}the outer test", names)
+    scores = inner_scores(tabular, seed=kind.seed, threads=threads(), names=missing)
+    inner |= {score.name: score.folds for score in scores}
     contenders = []
-    for name in BASELINES:
+    for name in names:
         predictions = predict_tasks(
             name,
             tabular.rest,
@@ -364,10 +386,10 @@ def outer_baselines(
     return contenders
 
 
-def _print_start(tabular: TabularStudy, where: str) -> None:
+def _print_start(tabular: TabularStudy, where: str, names: Sequence[str]) -> None:
     """Announce what takes minutes on large tables."""
-    names = " and ".join(BASELINES)
+    size = f"{len(tabular.rest)} rows, {len(tabular.task_names)} tasks"
     new_console().print(
-        f"Training {names}: {where}, {len(tabular.rest)} rows, {len(tabular.task_names)} tasks.",
+        f"Training {listed(names)}: {where}, {size}.",
         highlight=False,
     )

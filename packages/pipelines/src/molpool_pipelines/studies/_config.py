@@ -90,10 +90,10 @@ class StudyConfig(ConfigModel):
         description="of the model's own space: 1 also tries dot products of gradients where they "
         "are cosines; a study begun with one goes on with it",
     )
-    baselines: Annotated[bool, short_flag("--baselines")] = Field(
-        False,
-        description="score LightGBM and a random forest on Morgan counts and 2D descriptors under "
-        "the same folds",
+    baselines: Annotated[BaselineChoice, short_flag("--baselines")] = Field(
+        "none",
+        description="simple models on Morgan counts and 2D descriptors under the same folds: fast: "
+        "mean of the task, nearest neighbours and LightGBM; all: a random forest too",
     )
     heartbeat_interval: int = Field(
         60, ge=1, description="seconds between signs of life of a running trial"
@@ -168,8 +168,10 @@ class RetrainConfig(ConfigModel):
     defaults: bool = Field(
         False, description="train the study's first trial, the defaults, in the same way too"
     )
-    baselines: bool = Field(
-        False, description="score LightGBM and a random forest on the same rows too"
+    baselines: BaselineChoice = Field(
+        "none",
+        description="simple models on the same rows: fast: mean of the task, nearest neighbours "
+        "and LightGBM; all: a random forest too",
     )
     storage: Annotated[str | None, PATH] = Field(
         None, description="where the study is kept, if the folder's note of it lacks the password"

@@ -47,7 +47,7 @@ from molpool_pipelines.runs import (
 )
 from molpool_pipelines.scores import types_of_run
 from molpool_pipelines.studies import _member
-from molpool_pipelines.studies._baselines import outer_baselines
+from molpool_pipelines.studies._baselines import names_of, outer_baselines
 from molpool_pipelines.studies._config import HPOError, RetrainConfig
 from molpool_pipelines.studies._kinds import StudyKind
 from molpool_pipelines.studies._outer_test import (
@@ -330,8 +330,9 @@ def _scores(
         contenders.append(Contender(f"mean of the {n} best", mean))
     if plan.defaults is not None:
         contenders.append(Contender("defaults", tests[-1].predictions, _inner(plan.defaults)))
-    if config.baselines:
-        contenders += outer_baselines(run, config.study, kind, tests[0])
+    if config.baselines != "none":
+        names = names_of(config.baselines)
+        contenders += outer_baselines(run, config.study, kind, tests[0], names)
     score = kind.score(kind.resolve(params_of(best)))
     return outer_scores(contenders, tests[0].labels, kind.tasks, score, keys=tests[0].keys)
 

@@ -451,13 +451,14 @@ def _work(
         # Also where all failed: the page lists the errors.
         _finish(recorder, run, tracker)
         raise
-    if worker.config.baselines:
+    if worker.config.baselines != "none":
         # These read the data anew, and import what no other study needs.
-        from molpool_pipelines.studies._baselines import write_baselines
+        from molpool_pipelines.studies._baselines import names_of, write_baselines
         from molpool_pipelines.studies._registry import study_kind
 
         kind = study_kind(recorder.problem.kind, run.path)
-        write_baselines(run, kind, recorder.problem.metric)
+        names = names_of(worker.config.baselines)
+        write_baselines(run, kind, recorder.problem.metric, names)
     snapshot = _finish(recorder, run, tracker)
     run.log("ended", summary=summary(snapshot))
     return _print_end(screen, worker, snapshot, run.path)

@@ -92,7 +92,7 @@ def test_the_two_best_become_one_ensemble(
     study = tmp_path / "study"
     config = config.model_copy(update={"save_dir": str(study)})
     assert run_study(config, chemprop_problem, name="study") == 0
-    _retraining.retrain(RetrainConfig(study_dir=str(study), k=2, baselines=True))
+    _retraining.retrain(RetrainConfig(study_dir=str(study), k=2, baselines="all"))
     folder = study / "retrained" / "best-2"
     result = json.loads((folder / "metrics.json").read_text())
     tasks = config.data.target_columns

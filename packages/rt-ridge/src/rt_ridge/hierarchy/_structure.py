@@ -428,8 +428,13 @@ class StructureBuilder:
             # One group cannot be separated from the grand mean: its scale would be the prior's.
             self.structure.notes.append("tau_group left out: there is one group")
             return
-        prior, unit = self.config.priors.intercept, self.units.rt
-        self.columns["group"].add(0, self._by_parent("tau_group", prior, unit))
+        self.columns["group"].add(0, self._group_scale())
+
+    def _group_scale(self) -> int | IntArray:
+        """Add the standard deviation of groups' intercepts: one, or one of each supercategory."""
+        if self.config.intercept_shrinkage == "shared":
+            return self._intercept_scale("tau_group", self._count("group"))
+        return self._by_parent("tau_group", self.config.priors.intercept, self.units.rt)
 
     def _without_compounds(self, *, one: bool) -> None:
         """Say that nothing tells how compounds differ; of one, others may be anywhere."""

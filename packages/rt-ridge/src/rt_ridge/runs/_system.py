@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from molpool_common import FloatArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dtrtri
 
 from rt_ridge._config import RunEffects
 from rt_ridge._errors import RTRidgeError
@@ -51,8 +52,8 @@ class RunSolution:
     @property
     def variance(self) -> FloatArray:
         """Of each effect, [R]."""
-        half = solve_triangular(self.root, np.eye(len(self.root)), lower=True)
-        return np.asarray((half**2).sum(axis=0))
+        half, _ = dtrtri(self.root, lower=1)
+        return np.asarray(np.einsum("rs,rs->s", half, half))
 
     @property
     def added(self) -> FloatArray:
@@ -98,15 +99,18 @@ def solve_runs(hierarchy: Hierarchy, state: State, cells: RunCells, tau: float) 
     for first in range(0, R, COLUMNS):
         part = slice(first, min(first + COLUMNS, R))
         columns[:, :, part] = _smoothed(hierarchy, state, cells, part)
-    S = -sums.reshape(R, -1) @ columns.reshape(-1, R)
+    # In place where it can be: of 10 000 runs a matrix is 800 MB.
+    S = sums.reshape(R, -1) @ columns.reshape(-1, R)
+    S += S.T
+    S *= -0.5
     S[np.diag_indices(R)] += np.bincount(cells.run, cells.n * precision, R)
-    S = (S + S.T) / 2 + _prior_precision(R, tau, hierarchy.config.run_effects)
+    _add_prior_precision(S, tau, hierarchy.config.run_effects)
     mean = pair_coefficients(hierarchy, state)[0][cells.pair]
     line = mean[:, 0] + np.einsum("mp,mp->m", stats.mean_x[cells.pair], mean[:, 1:])
     off = cells.n * (stats.mean_y[cells.pair] - line) + cells.y
     off -= np.einsum("mp,mp->m", cells.x, mean[:, 1:])
     q = np.bincount(cells.run, off * precision, R)
-    root = cholesky(S, lower=True)
+    root = cholesky(S, lower=True, overwrite_a=True)
     effects = cho_solve((root, True), q)
     log_likelihood = state.log_likelihood + float(q @ effects) / 2
     log_likelihood -= float(np.log(np.diagonal(root)).sum()) + R * float(np.log(tau))
@@ -124,9 +128,15 @@ def _smoothed(hierarchy: Hierarchy, state: State, cells: RunCells, part: slice) 
     return smoothed(hierarchy, state, mean_y, sxy)
 
 
-def _prior_precision(n_runs: int, tau: float, prior: RunEffects) -> FloatArray:
+def _add_prior_precision(S: FloatArray, tau: float, prior: RunEffects) -> None:
+    """Add the precision of effects [R, R] in place: of a walk, that of its steps."""
+    diagonal = np.einsum("rr->r", S)
     if prior == "independent":
-        return np.eye(n_runs) / tau**2
-    # Steps from 0 to the first, and from each run to the next.
-    steps = np.eye(n_runs) - np.eye(n_runs, k=-1)
-    return np.asarray(steps.T @ steps / tau**2)
+        diagonal += tau**-2
+        return
+    # From 0 to the first run, and from each run to the next.
+    diagonal[:-1] += 2 * tau**-2
+    diagonal[-1] += tau**-2
+    R = len(S)
+    S.ravel()[1 :: R + 1] -= tau**-2
+    S.ravel()[R :: R + 1] -= tau**-2

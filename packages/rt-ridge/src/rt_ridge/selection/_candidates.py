@@ -13,6 +13,7 @@ from rt_ridge.statistics._sufficient import SufficientStatistics
 
 STRUCTURE = (
     *("intercept_prior", "slope_head_mode", "lambda_slopes", "slope_scales", "sigma"),
+    "intercept_shrinkage",
     *("compound_slopes", "cluster_slopes", "species_slopes"),
 )
 """Keys of `RidgeConfig` that a choice of structure sets."""
@@ -21,7 +22,7 @@ MAX_SIGMAS = 1_000
 """Groups of more are not tried with a σ each: there is one offset for every one."""
 
 MAX_PARENTS = 50
-"""Supercategories of more are not tried with a spread of groups each."""
+"""Supercategories of more are tried with one spread of groups, not with one each."""
 
 NO_SLOPES = "no slopes"
 
@@ -145,12 +146,15 @@ def _kept(config: RidgeConfig, changes: dict[str, Any]) -> RidgeConfig | None:
 
 def _priors(levels: Levels) -> list[tuple[str, dict[str, Any]]]:
     """Return what intercepts may be pooled towards, the widest first."""
-    found: list[tuple[str, dict[str, Any]]] = [("compounds", {"intercept_prior": "comp_hier"})]
-    # Every supercategory has a spread of its groups to be found.
-    if levels.of_groups and levels.parents <= MAX_PARENTS:
-        wide = ("groups and compounds", {"intercept_prior": "comp_hier_supercat"})
-        return [wide, *found]
-    return found
+    narrow = {"intercept_prior": "comp_hier", "intercept_shrinkage": "supercat"}
+    found: list[tuple[str, dict[str, Any]]] = [("compounds", narrow)]
+    if not levels.of_groups:
+        return found
+    wide = {"intercept_prior": "comp_hier_supercat"}
+    if levels.parents > MAX_PARENTS:
+        # Every supercategory would have a spread of its groups to be found.
+        wide["intercept_shrinkage"] = "shared"
+    return [("groups and compounds", wide), *found]
 
 
 def _slopes(levels: Levels) -> list[tuple[str, dict[str, Any]]]:

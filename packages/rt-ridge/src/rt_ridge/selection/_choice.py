@@ -141,18 +141,14 @@ class Errors:
     @property
     def log_error(self) -> FloatArray:
         """Mean of log RMSE and log MAE, [C, F]: neither the worst rows nor the bulk alone."""
-        return self._log_error(self.squared)
-
-    def _log_error(self, squared: FloatArray) -> FloatArray:
-        rmse = np.log(np.maximum(squared.sum(axis=-1) / self.n.sum(), TINY)) / 2
-        mae = np.log(np.maximum(self.mean(np.sqrt(squared / self.n)), TINY))
-        return np.asarray((rmse + mae) / 2)
+        return log_errors(self.squared, self.n)
 
     def of_mixture(self, weights: FloatArray, share: int) -> float:
         """Return `log_error` of the weighted mean of candidates, [C]."""
         taken = np.flatnonzero(weights)
         lines = sum(weights[i] * self.lines[i] for i in taken.tolist())
-        return float(self._log_error(self.judge.squared_errors(np.asarray(lines), FOLLOW[share])))
+        squared = self.judge.squared_errors(np.asarray(lines), FOLLOW[share])
+        return float(log_errors(squared, self.n))
 
     def by_fold(self, values: FloatArray) -> FloatArray:
         """Return means over the rows of each fold, [..., B]."""
@@ -172,6 +168,13 @@ class Errors:
 
 
 TINY = float(np.finfo(float).tiny)
+
+
+def log_errors(squared: FloatArray, n: FloatArray) -> FloatArray:
+    """Return the mean of log RMSE and log MAE from squared errors [..., K] of cells of n rows."""
+    rmse = np.log(np.maximum(squared.sum(axis=-1) / n.sum(), TINY)) / 2
+    mae = np.log(np.maximum(np.sqrt(squared * n).sum(axis=-1) / n.sum(), TINY))
+    return np.asarray((rmse + mae) / 2)
 
 
 def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:

@@ -163,7 +163,8 @@ def _check_groups(config: HPOChempropConfig, data: StudyData, space: Space) -> N
             hint="Leave groups out, or --task-affinity.enabled false.",
         )
     parameter = space.parameters.get(f"{AFFINITY}.n_groups")
-    n_groups = (config.task_affinity.n_groups,) if parameter is None else parameter.extremes()
+    own = config.task_affinity.n_groups_of(len(data.task_names))
+    n_groups = (own,) if parameter is None else parameter.extremes()
     wrong = [n for n in n_groups if isinstance(n, int | float) and n > len(data.task_names)]
     if wrong:
         raise InputError(
