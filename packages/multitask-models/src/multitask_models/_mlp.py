@@ -17,6 +17,7 @@ from multitask_models._mlp_inputs import InputScaling
 from multitask_models._mlp_network import (
     Recipe,
     TrainingRows,
+    Weights,
     hidden_of,
     outputs_of,
     residual_deviation,
@@ -65,6 +66,10 @@ class MultitaskMLP(MultitaskModel):
     random_state : int
         Seed. Member i of any ensemble with this seed is the same network.
     """
+
+    _scaling: InputScaling
+    _weights: Weights
+    _start: MultitaskMLP | None = None
 
     def __init__(
         self,
@@ -154,7 +159,7 @@ class MultitaskMLP(MultitaskModel):
 
     def _fit(self, X: NDArray[Any], labels: Labels, sampler: RowSampler | None) -> None:
         recipe = self._recipe()
-        start: MultitaskMLP | None = getattr(self, "_start", None)
+        start = self._start
         # Layers mean what they meant of inputs that are scaled alike.
         self._scaling = InputScaling.fitted(X, self.blocks) if start is None else start._scaling
         self._centre, self._spread = labels.centre_and_spread()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from molpool_common import FloatArray, from_scale, spread_from_scale
 
 from molpool_pipelines.runs import SplitName
@@ -70,5 +71,9 @@ class PredictedRows:
 
     @property
     def exact(self) -> FloatArray:
-        """Targets [N, T] that are no bounds."""
-        return exact_labels(self.table.targets, self.table.censoring)
+        """Targets [N, T] that are no bounds, and that some model predicts.
+
+        One that trained on no label of a task, as those of a fold may not, predicts nothing of it.
+        """
+        exact = exact_labels(self.table.targets, self.table.censoring)
+        return np.where(np.isnan(self.mean), np.nan, exact)
