@@ -71,9 +71,13 @@ class PredictedRows:
 
     @property
     def exact(self) -> FloatArray:
-        """Targets [N, T] that are no bounds, and that some model predicts.
+        """Targets [N, T] that are no bounds."""
+        return exact_labels(self.table.targets, self.table.censoring)
 
-        One that trained on no label of a task, as those of a fold may not, predicts nothing of it.
+    def of_predicted(self) -> PredictedRows:
+        """Return the rows without the labels of which nothing is predicted.
+
+        A model that trained on no label of a task, as those of a fold may not, predicts none.
         """
-        exact = exact_labels(self.table.targets, self.table.censoring)
-        return np.where(np.isnan(self.mean), np.nan, exact)
+        targets = np.where(np.isnan(self.mean), np.nan, self.table.targets)
+        return replace(self, table=replace(self.table, targets=targets))

@@ -195,6 +195,9 @@ def results_of(
     wanted : IntervalRequest
         What intervals are asked for.
     """
+    remarks = _unpredicted(parts)
+    if remarks:
+        parts = [part.of_predicted() for part in parts]
     parts, calibration = calibrate(parts, kinds, wanted)
     scales = parts[0].table.of_scales
     # Errors are alike on the models' own scale; all that is said after it is in the table's units.
@@ -221,7 +224,7 @@ def results_of(
         [task_metrics(reported[0].exact, one, tasks, list(kinds), scales) for one in alone],
         calibration=calibration,
         level=wanted.level,
-        remarks=tuple(_unpredicted(parts)),
+        remarks=tuple(remarks),
         units=dict(zip(tasks, parts[0].table.units_of_tasks, strict=False)),
         scales=dict(zip(tasks, scales, strict=True)),
     )
