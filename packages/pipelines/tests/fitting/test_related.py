@@ -60,7 +60,7 @@ def test_repeats_and_salts_are_one_molecule_and_its_mean(tmp_path):
         tmp_path / "screen.csv", [*molecules(30), "CCO", "CC[NH3+].[Cl-]"], hit=[1.5] * 30 + [0, 9]
     )
     (found,), notes = related(tmp_path, path)
-    assert found.titles == ("screen: hit",)
+    assert (found.name, found.table.task_names) == ("screen", ("hit",))
     assert len(found.table) == 30
     values = dict(zip(found.table.smiles, found.table.targets[:, 0], strict=True))
     assert values["CCO"] == pytest.approx(0.75)

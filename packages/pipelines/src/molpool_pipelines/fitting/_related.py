@@ -78,11 +78,6 @@ class RelatedTable:
     kinds: tuple[TaskType, ...]
     X: Float32Array | None = None
 
-    @property
-    def titles(self) -> tuple[str, ...]:
-        """Names of the columns, with that of the table."""
-        return tuple(f"{self.name}: {task}" for task in self.table.task_names)
-
     def with_features(self, X: Float32Array) -> RelatedTable:
         """Return the table with the features of its rows."""
         return replace(self, X=X)
