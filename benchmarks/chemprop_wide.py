@@ -18,8 +18,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from copy import deepcopy
-from statistics import median
-from time import perf_counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from chemprop_multitask import (
     MoleculeData,
     shuffled_batches,
 )
-from claims import Claim, settle
+from claims import Claim, Times, faster, in_turn, settle
 from molpool_pipelines.datasets import locate
 
 BAR = 1.8
@@ -56,31 +55,25 @@ def main() -> int:
             "bfloat16": ours(model, smiles, labels, True),
             "chemprop": theirs(model, smiles, labels),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in steps}
         losses: dict[str, list[float]] = {name: [] for name in steps}
-        for _ in range(WARM_UP + ROUNDS):
-            for name, step in steps.items():
-                start = perf_counter()
-                losses[name].append(step())
-                seconds[name].append(perf_counter() - start)
-        claims += judged(hidden, depth, seconds, losses)
+        keeping = {name: partial(keep, step, losses[name]) for name, step in steps.items()}
+        times = in_turn(keeping, ROUNDS, WARM_UP)
+        claims += judged(hidden, depth, times, losses)
     return settle(*claims)
 
 
-def judged(
-    hidden: int, depth: int, seconds: dict[str, list[float]], losses: dict[str, list[float]]
-) -> list[Claim]:
-    times = {name: np.array(each[WARM_UP:]) for name, each in seconds.items()}
-    peer = f"{median(times['chemprop']) * 1e3:.0f} ms"
+def keep(step: Step, losses: list[float]) -> None:
+    losses.append(step())
+
+
+def judged(hidden: int, depth: int, times: Times, losses: dict[str, list[float]]) -> list[Claim]:
     reference = np.array(losses["chemprop"])
     claims = []
     for name, word, most in (("ours", "", 1e-4), ("bfloat16", ", bfloat16", 0.02)):
         what = f"{hidden} wide, depth {depth}{word}"
         off = float(np.abs(np.array(losses[name]) / reference - 1).max())
         claims.append(Claim(f"losses of {what}", off, most, at_most=True))
-        mine = f"{median(times[name]) * 1e3:.0f} ms"
-        ratio = median(times["chemprop"] / times[name])
-        claims.append(Claim(f"training step, {what}", ratio, BAR, ours=mine, peer=peer))
+        claims.append(faster(f"training step, {what}", BAR, times, name, "chemprop"))
     return claims
 
 

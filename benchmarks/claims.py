@@ -1,9 +1,17 @@
-"""What every benchmark ends with: its claims, a line each, as `scripts/bench-all` reads them."""
+"""What benchmarks share: times in turn, and their claims as `scripts/bench-all` reads them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+Times = dict[str, "np.ndarray[tuple[int], np.dtype[np.float64]]"]
+"""Seconds of each round, by what ran."""
 
 LINE = re.compile(
     r"claim (?P<name>.+?): (?:ours (?P<ours>.+?), )?(?:peer (?P<peer>.+?), )?"
@@ -55,3 +63,31 @@ def settle(*claims: Claim) -> int:
     for claim in claims:
         print(claim)
     return 0 if all(claim.holds for claim in claims) else 1
+
+
+def timed(work: Callable[[], object], clock: Callable[[], float] = perf_counter) -> float:
+    """Return the seconds that `work` takes."""
+    start = clock()
+    work()
+    return clock() - start
+
+
+def in_turn(
+    works: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm_up: int = 0,
+    clock: Callable[[], float] = perf_counter,
+) -> Times:
+    """Time all of them in each round, so that what else the machine does falls on all alike."""
+    seconds = [[timed(work, clock) for work in works.values()] for _ in range(warm_up + rounds)]
+    return dict(zip(works, np.array(seconds[warm_up:]).T, strict=True))
+
+
+def faster(
+    name: str, bar: float, times: Times, ours: str = "ours", peer: str = "theirs", unit: str = "ms"
+) -> Claim:
+    """Claim that one is so many times as fast as the other: the median of the rounds' ratios."""
+    factor = {"ms": 1e3, "s": 1}[unit]
+    digits = 1 if unit == "ms" else 2
+    own, other = (f"{median(times[key]) * factor:.{digits}f} {unit}" for key in (ours, peer))
+    return Claim(name, median(times[peer] / times[ours]), bar, ours=own, peer=other)

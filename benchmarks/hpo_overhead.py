@@ -18,11 +18,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any, Literal
 
 import numpy as np
-from claims import Claim, settle
+from claims import Claim, settle, timed
 from molpool_common import RunFolder, tune_process
 from molpool_pipelines.runs import NullTracker
 from molpool_pipelines.studies import (
@@ -139,12 +139,6 @@ def study(training: Training, folder: Path, n_trials: int) -> Callable[[], None]
         queue.n_trials = n_trials
 
     return step
-
-
-def timed(run: Callable[[], object]) -> float:
-    begun = perf_counter()
-    run()
-    return perf_counter() - begun
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any, Literal
 
 import numpy as np
-from claims import Claim, settle
+from claims import Claim, settle, timed
 from molpool_common import ConfigModel
 from molpool_pipelines.runs import TrackingConfig
 from molpool_pipelines.studies import (
@@ -99,12 +99,6 @@ def calibrated() -> int:
     for _ in range(3000):
         numbers = np.sin(numbers)
     return round(1.05 * SECONDS / FOLDS / (process_time() - begun) * 3000)
-
-
-def timed(run: Callable[[], object]) -> float:
-    begun = perf_counter()
-    run()
-    return perf_counter() - begun
 
 
 if __name__ == "__main__":

@@ -16,14 +16,15 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from claims import Claim, settle
+from claims import Claim, in_turn, settle
 from sampling_core import CurriculumState, JointSampler
 from torch.utils.data import WeightedRandomSampler
 
@@ -49,11 +50,12 @@ def main() -> int:
     peer = WeightedRandomSampler(torch.from_numpy(ours.probabilities()), DRAWS)  # type: ignore[arg-type]
 
     values = ours.draws().astype(np.int32)
-    seconds: dict[str, list[float]] = {"ours": [], "torch": [], "ints alone": []}
-    for _ in range(ROUNDS):
-        seconds["ours"].append(exhaust(ours))
-        seconds["torch"].append(exhaust(peer))
-        seconds["ints alone"].append(timed(lambda: make_ints(values)))
+    works = {
+        "ours": partial(exhaust, ours),
+        "torch": partial(exhaust, peer),
+        "ints alone": partial(make_ints, values),
+    }
+    seconds = in_turn(works, ROUNDS)
     for name, times in seconds.items():
         spread = f"{min(times) * 1e3:.1f} to {max(times) * 1e3:.1f}"
         print(f"{name:11s} {median(times) * 1e3:8.1f} ms  ({spread})")
@@ -66,18 +68,12 @@ def main() -> int:
     )
 
 
-def exhaust(sampler: Iterable[int]) -> float:
-    return timed(lambda: deque(sampler, maxlen=0))
+def exhaust(sampler: Iterable[int]) -> None:
+    deque(sampler, maxlen=0)
 
 
 def make_ints(values: npt.NDArray[np.int32]) -> None:
     deque(array("i", values.tobytes()), maxlen=0)
-
-
-def timed(work: Callable[[], object]) -> float:
-    start = perf_counter()
-    work()
-    return perf_counter() - start
 
 
 if __name__ == "__main__":

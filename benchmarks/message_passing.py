@@ -18,7 +18,6 @@ import csv
 import sys
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from chemprop.data import BatchMolGraph
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from chemprop.nn import BondMessagePassing
 from chemprop_multitask import FastBondMessagePassing
-from claims import Claim, settle
+from claims import Claim, faster, in_turn, settle
 from molpool_pipelines.datasets import locate
 from rdkit import Chem
 from torch import Tensor
@@ -44,11 +43,7 @@ def main() -> int:
     ours = FastBondMessagePassing.from_chemprop(theirs)
     products, flop = linear_layers(theirs, bmg)
     steps = {"ours": step(ours, bmg), "chemprop": step(theirs, bmg), "products alone": products}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(WARM_UP + ROUNDS):
-        for name, run in steps.items():
-            seconds[name].append(timed(run))
-    times = {name: np.array(s[WARM_UP:]) for name, s in seconds.items()}
+    times = in_turn(steps, ROUNDS, WARM_UP)
 
     print(f"{len(bmg.V):,} atoms, {len(bmg.E):,} directed bonds, {THREADS} threads")
     for name, t in times.items():
@@ -56,11 +51,10 @@ def main() -> int:
     print(
         f"{flop / 1e9:.2f} GFLOP, {flop / median(times['products alone']) / 1e9:.0f} GFLOP/s alone"
     )
-    ratio = median(times["chemprop"] / times["ours"])
     over = median(times["ours"] / times["products alone"])
-    mine, theirs_, linear = (f"{median(t) * 1e3:.1f} ms" for t in times.values())
+    mine, _, linear = (f"{median(t) * 1e3:.1f} ms" for t in times.values())
     return settle(
-        Claim("training step against chemprop", ratio, AGAINST_CHEMPROP, ours=mine, peer=theirs_),
+        faster("training step against chemprop", AGAINST_CHEMPROP, times, peer="chemprop"),
         Claim(
             "training step, of its matrix products alone",
             over,
@@ -113,12 +107,6 @@ def linear_layers(block: BondMessagePassing, bmg: BatchMolGraph) -> tuple[Callab
             layer(x).backward(cotangent)
 
     return run, flop
-
-
-def timed(work: Callable[[], None]) -> float:
-    start = perf_counter()
-    work()
-    return perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from claims import Claim, settle
+from featurise import molecules
 from mil_attn import ConformerConfig, MoleculeFeaturesConfig
 
 BAR = 100
@@ -69,16 +70,6 @@ def timed(smiles: list[str], cache: Path | None, workers: int) -> tuple[BagData,
     began = perf_counter()
     data = BagData.from_smiles(smiles, features=FEATURES, cache=cache, workers=workers)
     return data, perf_counter() - began
-
-
-def molecules(n: int) -> list[str]:
-    """Return n different SMILES, from all over a table of measured drug-like molecules."""
-    import polars as pl
-    from molpool_pipelines.datasets import locate
-
-    smiles = pl.read_csv(locate("biogen"), infer_schema=False)["SMILES"].drop_nulls().unique()
-    every = sorted(smiles.to_list())
-    return every[:: max(1, len(every) // n)][:n]
 
 
 if __name__ == "__main__":

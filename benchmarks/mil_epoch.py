@@ -18,11 +18,10 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
-from claims import Claim, settle
+from claims import faster, in_turn, settle
 from mil_attn import BagData, BagLoader, MILModelConfig, MILTaskAttnMixerWithAux
 from molpool_common import EpochShuffle
 from torch import Tensor
@@ -65,12 +64,10 @@ def main() -> int:
         f"padding factor {padded / data.n_instances:.1f}"
     )
     ours, theirs = our_epoch(data), their_epoch(data)
-    times = [(timed(ours), timed(theirs)) for _ in range(given.rounds)]
-    print(f"mil_attn, packed        {median(a for a, _ in times):8.2f} s an epoch")
-    print(f"torchmil ABMIL, padded  {median(b for _, b in times):8.2f} s an epoch")
-    ratio = median(b / a for a, b in times)
-    packed, other = (f"{median(t[i] for t in times):.2f} s" for i in (0, 1))
-    return settle(Claim("epoch against torchmil's ABMIL", ratio, BAR, ours=packed, peer=other))
+    times = in_turn({"ours": ours, "theirs": theirs}, given.rounds)
+    print(f"mil_attn, packed        {median(times['ours']):8.2f} s an epoch")
+    print(f"torchmil ABMIL, padded  {median(times['theirs']):8.2f} s an epoch")
+    return settle(faster("epoch against torchmil's ABMIL", BAR, times, unit="s"))
 
 
 def bags(n: int) -> BagData:
@@ -129,12 +126,6 @@ def their_epoch(data: BagData) -> Callable[[], None]:
             optimiser.step()
 
     return run
-
-
-def timed(epoch: Callable[[], None]) -> float:
-    start = perf_counter()
-    epoch()
-    return perf_counter() - start
 
 
 if __name__ == "__main__":

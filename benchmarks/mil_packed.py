@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from claims import Claim, settle
+from claims import Claim, faster, settle
 from mil_attn import (
     Bags,
     MILModelConfig,
@@ -155,14 +155,12 @@ def compare(name: str, bar: float, packed: Step, padded: Step, rounds: int) -> C
             error = ((mine - other).abs().max() / other.abs().max()).item()
             if error > TOLERANCE:
                 raise SystemExit(f"results differ by {error:.1e} of the largest")
-    times = {which: s[WARM_UP:] for which, s in seconds.items()}
+    times = {which: np.array(s[WARM_UP:]) for which, s in seconds.items()}
     for which, t in times.items():
         print(f"{which:15s}{median(t) * 1e3:8.1f} ms  (least {min(t) * 1e3:.1f})")
-    alike = median(b / a for a, b in zip(times["packed"], times["padded, oneDNN"], strict=True))
+    alike = median(times["padded, oneDNN"] / times["packed"])
     print(f"{alike:.2f} times as fast with oneDNN on both sides (no claim)")
-    ratio = median(b / a for a, b in zip(times["packed"], times["padded"], strict=True))
-    ours, peer = (f"{median(times[which]) * 1e3:.1f} ms" for which in ("packed", "padded"))
-    return Claim(name, ratio, bar, ours=ours, peer=peer)
+    return faster(name, bar, times, "packed", "padded")
 
 
 def quick(step: Step) -> Step:

@@ -28,7 +28,7 @@ from time import process_time
 
 import numpy as np
 import torch
-from claims import Claim, settle
+from claims import Claim, faster, in_turn, settle
 from molpool_common import Float32Array, FloatArray
 from multitask_models import MultitaskMLP
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ def compare(X: Float32Array, y: FloatArray, hidden: int, rounds: int) -> Claim:
     def packed() -> None:
         network(hidden, MEMBERS, 0).fit(X, y)
 
-    def in_turn() -> None:
+    def one_by_one() -> None:
         for seed in range(MEMBERS):
             network(hidden, 1, seed).fit(X, y)
 
@@ -63,24 +63,17 @@ def compare(X: Float32Array, y: FloatArray, hidden: int, rounds: int) -> Claim:
         for seed in range(MEMBERS):
             train_ordinary(inputs, targets, hidden, seed)
 
-    runs: dict[str, Callable[[], None]] = {"packed": packed, "in turn": in_turn, "torch": ordinary}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds + 1):
-        for name, run in runs.items():
-            start = process_time()
-            run()
-            seconds[name].append(process_time() - start)
+    runs: dict[str, Callable[[], None]] = {
+        "packed": packed,
+        "in turn": one_by_one,
+        "torch": ordinary,
+    }
     # The first round loads kernels.
-    times = {name: np.array(each[1:]) for name, each in seconds.items()}
+    times = in_turn(runs, rounds, 1, process_time)
     for name, each in times.items():
         print(f"{hidden} units, {name:8s} {median(each):6.2f} CPU s")
-    return Claim(
-        f"ensemble of {MEMBERS}, {hidden} units, against ordinary torch in turn",
-        median(times["torch"] / times["packed"]),
-        CLAIMS[hidden],
-        ours=f"{median(times['packed']):.2f} s",
-        peer=f"{median(times['torch']):.2f} s",
-    )
+    name = f"ensemble of {MEMBERS}, {hidden} units, against ordinary torch in turn"
+    return faster(name, CLAIMS[hidden], times, "packed", "torch", "s")
 
 
 def network(hidden: int, members: int, seed: int) -> MultitaskMLP:

@@ -16,12 +16,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
-from claims import Claim, settle
+from claims import Claim, settle, timed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -103,12 +101,6 @@ def peak(who: str, path: Path) -> float:
         [sys.executable, "-c", PEAK, who, str(path)], check=True, capture_output=True, text=True
     )
     return int(done.stdout) / 1024
-
-
-def timed(read: Callable[[], object]) -> float:
-    began = perf_counter()
-    read()
-    return perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ million.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from time import process_time
 from typing import Any
 
 import numpy as np
-from claims import Claim, settle
+from claims import Claim, in_turn, settle
 from rt_ridge import PartialPoolingRidge
 
 CLAIM_RATIO, TOLERANCE, ROUNDS = 6.0, 0.1, 2
@@ -31,15 +32,10 @@ MODEL: dict[str, Any] = {
 def main(groups: int, compounds: int, rows: int) -> int:
     X, y, ids, off = simulate(groups, compounds, rows)
     clean = PartialPoolingRidge(**MODEL).fit(X[~off], y[~off], ids[~off])
-    theirs, ours = [], []
-    for _ in range(ROUNDS):
-        clock = process_time()
-        PartialPoolingRidge(**MODEL).fit(X, y, ids)
-        theirs.append(process_time() - clock)
-        clock = process_time()
-        model = PartialPoolingRidge(likelihood="contaminated", **MODEL).fit(X, y, ids)
-        ours.append(process_time() - clock)
-    one, total = min(theirs), min(ours)
+    normal = PartialPoolingRidge(**MODEL)
+    model = PartialPoolingRidge(likelihood="contaminated", **MODEL)
+    works = {name: partial(of.fit, X, y, ids) for name, of in (("one", normal), ("all", model))}
+    one, total = (float(t.min()) for t in in_turn(works, ROUNDS, clock=process_time).values())
     sigma, expected = (m.scales_["sigma"]["mean"] for m in (model, clean))
     print(f"{len(y):,} rows, {groups * compounds:,} pairs, {model.weighted_.passes} passes")
     print(f"normal {one:.2f} s, heavy tails {total:.2f} s; sigma {sigma:.4f}, clean {expected:.4f}")

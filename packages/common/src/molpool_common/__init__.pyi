@@ -174,7 +174,6 @@ from .conformal import Difficulty as Difficulty
 from .conformal import IntervalCalibration as IntervalCalibration
 from .conformal import conformity_scores as conformity_scores
 from .conformal import coverage_range as coverage_range
-from .conformal import jackknife_plus as jackknife_plus
 from .conformal import needed_points as needed_points
 from .conformal import scores_of_new_groups as scores_of_new_groups
 from .conformal import weighted_quantile as weighted_quantile

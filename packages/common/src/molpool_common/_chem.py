@@ -182,17 +182,17 @@ def rdkit_version() -> str:
     return str(rdBase.rdkitVersion)
 
 
-def inchikey_block(mol: Mol) -> str:
-    """Return the first block of the InChIKey: the same for stereoisomers and isotopologues.
+def inchikey_blocks(mols: Sequence[Mol]) -> list[str]:
+    """Return the first block of each InChIKey: the same for stereoisomers and isotopologues.
 
     Parameters
     ----------
-    mol : Mol
-        A sanitised molecule.
+    mols : sequence of Mol, length N
+        Sanitised molecules.
 
     Returns
     -------
-    str
+    list of str
         14 capital letters; where InChI gives no key (polymers, some organometallics, query atoms),
         `"#"` and 13 hexadecimal digits of the SHA-256 of the canonical SMILES without stereo, which
         no InChIKey block can equal.
@@ -201,11 +201,6 @@ def inchikey_block(mol: Mol) -> str:
     ----------
     Heller et al., "InChI, the IUPAC International Chemical Identifier", J. Cheminform. 7:23 (2015).
     """
-    return inchikey_blocks([mol])[0]
-
-
-def inchikey_blocks(mols: Sequence[Mol]) -> list[str]:
-    """Return `inchikey_block` of each molecule."""
     with rdBase.BlockLogs():
         try:
             return [_inchikey_block(mol) for mol in mols]
@@ -243,19 +238,19 @@ def _hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def murcko_scaffold(mol: Mol) -> str:
-    """Return the canonical SMILES of the Bemis–Murcko scaffold: rings and their linkers.
+def murcko_scaffolds(mols: Sequence[Mol]) -> list[str]:
+    """Return the canonical SMILES of each Bemis–Murcko scaffold: rings and their linkers.
 
     Atoms bonded to these by a double bond are kept, stereo is dropped.
 
     Parameters
     ----------
-    mol : Mol
-        A sanitised molecule.
+    mols : sequence of Mol, length N
+        Sanitised molecules.
 
     Returns
     -------
-    str
+    list of str
         `""` for a molecule without rings.
 
     References
@@ -263,12 +258,6 @@ def murcko_scaffold(mol: Mol) -> str:
     Bemis and Murcko, "The properties of known drugs. 1. Molecular frameworks", J. Med. Chem. 39
     (1996) 2887–2893.
     """
-    with rdBase.BlockLogs():
-        return _murcko_scaffold(mol)
-
-
-def murcko_scaffolds(mols: Sequence[Mol]) -> list[str]:
-    """Return `murcko_scaffold` of each molecule."""
     with rdBase.BlockLogs():
         return [_murcko_scaffold(mol) for mol in mols]
 

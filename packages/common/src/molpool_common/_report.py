@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from molpool_common._arrays import FloatArray
 
@@ -25,6 +23,9 @@ Cell = str | float | int | None
 
 SMALLEST = 1e-12
 """What is nearer to 0 is rendered as 0: what rounding left of it."""
+
+_ON_PAPER = 12
+"""Columns of a table that a sheet holds; the style sheet says so too."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,7 @@ def render_report(
         title=title,
         subtitle=subtitle,
         sections=sections,
-        render=lambda part: _render(part, tasks),
+        tasks=tasks,
         styles=[Markup(w.style) for w in widgets if w.style],
         rows=_hover_rows(rows) if rows is not None and hovers else None,
         scripts=[Markup(script) for script in scripts],
@@ -280,87 +281,20 @@ def _script(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         # StrictUndefined: a misspelt name in the template is an error, not an empty place on the
         # page.
         loader=PackageLoader("molpool_common"),
         autoescape=True,
         undefined=StrictUndefined,
     )
+    environment.globals["on_paper"] = _ON_PAPER
+    environment.filters |= {"shown": _shown, "words": _words, "panels": _panels}
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment
 
 
-def _render(part: Part, tasks: Sequence[str]) -> Markup:
-    match part:
-        case Text():
-            kind = ' class="note"' if part.note else ""
-            return Markup(f"<p{kind}>") + escape(part.text) + Markup("</p>")
-        case Lines():
-            items = Markup("").join(Markup("<li>{}</li>").format(line) for line in part.lines)
-            return Markup('<ul class="lines">{}</ul>').format(items)
-        case Facts():
-            rows = (
-                Markup("<dt>{}</dt><dd>{}</dd>").format(name, _show(value, part.digits))
-                for name, value in part.facts.items()
-            )
-            return Markup("<dl>") + Markup("").join(rows) + Markup("</dl>")
-        case Table():
-            return _table(part)
-        case Code():
-            return Markup("<details><summary>{}</summary><pre>{}</pre></details>").format(
-                part.summary, part.text
-            )
-        case Figure():
-            return _figure(part, tasks)
-        case Cards():
-            return _cards(part)
-        case Widget():
-            return _widget(part)
-
-
-_ON_PAPER = 12
-"""Columns of a table that a sheet holds; the style sheet says so too."""
-
-
-def _table(table: Table) -> Markup:
-    words = [_of_words(j, table.rows) for j in range(len(table.columns))]
-    head = Markup("").join(
-        Markup('<th scope="col"{}><button type="button">{}</button></th>').format(of, c)
-        for of, c in zip(words, table.columns, strict=True)
-    )
-    first_total = len(table.rows) - table.totals
-    body = Markup("").join(
-        Markup('<tr class="total">' if i >= first_total else "<tr>")
-        + Markup("").join(map(_cell, row, words, repeat(table.digits)))
-        + Markup("</tr>")
-        for i, row in enumerate(table.rows)
-    )
-    beyond = len(table.columns) - _ON_PAPER
-    content = Markup(
-        '<div class="scroll{}" tabindex="0"><table><thead><tr>{}</tr></thead>'
-        "<tbody>{}</tbody></table></div>"
-    ).format(" broad" if beyond > 0 else "", head, body)
-    if beyond > 0:
-        content += Markup('<p class="paper">{} more columns are on the screen.</p>').format(beyond)
-    if not table.caption:
-        return content
-    # Outside of what scrolls, so that a wide table does not take its caption off a phone.
-    return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(table.caption, content)
-
-
-def _of_words(column: int, rows: Sequence[Sequence[Cell]]) -> Markup:
-    """Return the class of a column of words, which begin where they are read from."""
-    cells = [row[column] for row in rows]
-    words = column > 0 and all(isinstance(cell, str | None) for cell in cells) and any(cells)
-    return Markup(' class="words"' if words else "")
-
-
-def _cell(value: Cell, words: Markup, digits: int) -> Markup:
-    # Columns sort by the exact number, which the text rounds.
-    exact = Markup(' data-value="{}"').format(value) if isinstance(value, int | float) else ""
-    return Markup("<td{}{}>{}</td>").format(words, exact, _show(value, digits))
-
-
-def _show(value: Cell, digits: int) -> str:
+def _shown(value: Cell, digits: int) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -370,45 +304,34 @@ def _show(value: Cell, digits: int) -> str:
     return f"{value:,d}" if isinstance(value, int) else value
 
 
-def _figure(figure: Figure, tasks: Sequence[str]) -> Markup:
-    data: Any = ""
-    if figure.data is not None:
-        data = Markup("<details><summary>Numbers</summary>{}</details>").format(_table(figure.data))
-    hover = [panel for panel in figure.hover if panel.task in tasks]
-    if not hover:
-        return Markup(
-            '<figure><div class="plot" role="img" tabindex="0" aria-label="{}">{}</div>'
-            "<figcaption>{}</figcaption>{}</figure>"
-        ).format(figure.alt, Markup(figure.svg), figure.caption, data)
-    # An application, as the arrow keys are its own.
-    return Markup(
-        '<figure class="hovers"><div class="plot" role="application" tabindex="0" '
-        'aria-label="{} {}">{}</div><figcaption>{} {}</figcaption>{}{}</figure>'
-    ).format(
-        figure.alt,
-        "The arrow keys go from point to point.",
-        Markup(figure.svg),
-        figure.caption,
-        "The pointer, or the arrow keys, show id and values of a point; a click keeps them.",
-        _json("class", "points", [_hover_panel(panel, tasks) for panel in hover]),
-        data,
-    )
+def _words(table: Table) -> list[bool]:
+    """Return which columns are of words, which begin where they are read from."""
+    columns = [[row[j] for row in table.rows] for j in range(len(table.columns))]
+    return [
+        j > 0 and all(isinstance(cell, str | None) for cell in cells) and any(cells)
+        for j, cells in enumerate(columns)
+    ]
 
 
-def _hover_panel(panel: HoverPanel, tasks: Sequence[str]) -> dict[str, Any]:
-    return {
-        "task": tasks.index(panel.task),
-        "box": [round(float(end), 2) for end in panel.box],
-        "x_range": [float(end) for end in panel.x_range],
-        "y_range": [float(end) for end in panel.y_range],
-        "x": panel.x,
-        "y": panel.y,
-    }
+def _panels(figure: Figure, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the panels of a figure whose points say what they are, as a script reads them."""
+    return [
+        {
+            "task": tasks.index(panel.task),
+            "box": [round(float(end), 2) for end in panel.box],
+            "x_range": [float(end) for end in panel.x_range],
+            "y_range": [float(end) for end in panel.y_range],
+            "x": panel.x,
+            "y": panel.y,
+        }
+        for panel in figure.hover
+        if panel.task in tasks
+    ]
 
 
-def _hover_rows(rows: HoverRows) -> Markup:
+def _hover_rows(rows: HoverRows) -> dict[str, Any]:
     molecules = rows.molecules
-    values = {
+    return {
         "ids": list(rows.ids),
         "interval": "interval" if rows.level is None else f"{100 * rows.level:g} % interval",
         "values": [[_base64(column) for column in of] for of in rows.values.values()],
@@ -417,46 +340,8 @@ def _hover_rows(rows: HoverRows) -> Markup:
         if molecules is None
         else {"labels": list(molecules.labels), "text": molecules.text},
     }
-    return _json("id", "hover-rows", values)
 
 
 def _base64(values: FloatArray) -> str:
     # Single precision: more than a card prints, in half the bytes.
     return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode("ascii")
-
-
-def _json(attribute: str, name: str, value: Any) -> Markup:
-    """Return an element that holds plain values for a script."""
-    # `<` could end the element, or start a comment in it.
-    text = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return Markup('<script type="application/json" {}="{}">{}</script>').format(
-        Markup(attribute), name, Markup(text)
-    )
-
-
-def _cards(cards: Cards) -> Markup:
-    wide = any(len(card.pictures) > 1 for card in cards.cards)
-    items = Markup("").join(_card(card, cards.digits) for card in cards.cards)
-    caption = Markup("<figcaption>{}</figcaption>").format(cards.caption) if cards.caption else ""
-    return Markup('<figure>{}<ul class="cards{}">{}</ul></figure>').format(
-        caption, " wide" if wide else "", items
-    )
-
-
-def _card(card: Card, digits: int) -> Markup:
-    drawn = Markup("").join(Markup("<div>{}</div>").format(Markup(svg)) for svg in card.pictures)
-    pictures: Any = ""
-    if card.pictures:
-        pictures = Markup('<div class="pictures" role="img" aria-label="{}">{}</div>').format(
-            card.alt, drawn
-        )
-    facts = Markup("").join(
-        Markup("<dt>{}</dt><dd>{}</dd>").format(name, _show(value, digits))
-        for name, value in card.facts.items()
-    )
-    return Markup("<li>{}<strong>{}</strong><dl>{}</dl></li>").format(pictures, card.title, facts)
-
-
-def _widget(widget: Widget) -> Markup:
-    values = (_json("id", name, value) for name, value in widget.data.items())
-    return Markup(widget.html) + Markup("").join(values)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common._chem import morgan_bits, murcko_scaffold
+from molpool_common._chem import morgan_bits, murcko_scaffolds
 from molpool_common._errors import InputError
 from molpool_common.splits import Split, kfold, molecule_groups, split
 from molpool_common.splits._methods import connected, cut, fill_by_need, sphere_exclusion
@@ -42,7 +42,7 @@ def _shared(sides: Split, labels: Sequence[Any]) -> set[Any]:
 
 
 def test_no_scaffold_straddles() -> None:
-    scaffolds = [murcko_scaffold(m) for m in MOLS]
+    scaffolds = murcko_scaffolds(MOLS)
     groups = np.arange(len(MOLS))
     folds = kfold("scaffold", 3, groups=groups, mols=MOLS)
     for sides in (split("scaffold", groups=groups, mols=MOLS), *folds):

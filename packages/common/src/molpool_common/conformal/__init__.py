@@ -8,11 +8,7 @@ from molpool_common.conformal._intervals import (
     coverage_range,
     needed_points,
 )
-from molpool_common.conformal._quantiles import (
-    jackknife_plus,
-    scores_of_new_groups,
-    weighted_quantile,
-)
+from molpool_common.conformal._quantiles import scores_of_new_groups, weighted_quantile
 
 __all__ = [
     "ClassCalibration",
@@ -20,7 +16,6 @@ __all__ = [
     "IntervalCalibration",
     "conformity_scores",
     "coverage_range",
-    "jackknife_plus",
     "needed_points",
     "scores_of_new_groups",
     "weighted_quantile",

@@ -1,4 +1,4 @@
-"""Conformal quantiles that crepes does not have: under covariate shift, over folds, over groups.
+"""Conformal quantiles that crepes does not have: under covariate shift and over groups.
 
 The plain and the Mondrian quantile are those of crepes.
 """
@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from molpool_common._arrays import BoolArray, FloatArray, IntArray
+from molpool_common._arrays import FloatArray, IntArray
 from molpool_common._errors import InputError
-
-_CELLS = 1 << 24
-"""Numbers of a block of predictions by calibration rows, 128 MiB."""
 
 ROUNDING = 1e-12
 """What a level is lowered by, so that 1 - 0.9 of ten rows is one row and not 0.9999999999999998."""
@@ -96,61 +93,3 @@ def scores_of_new_groups(scores: FloatArray, groups: IntArray | FloatArray) -> F
         parts.append(-(-below * (n - 1) // (n - len(own))))
     place = np.minimum(np.sort(np.concatenate(parts)), n - 1)
     return np.asarray(np.maximum(ordered[place], ordered))
-
-
-def jackknife_plus(
-    residuals: FloatArray, predictions: FloatArray, unseen: BoolArray, level: float
-) -> tuple[FloatArray, FloatArray]:
-    """Return intervals from models each of which has not seen some of the rows.
-
-    Parameters
-    ----------
-    residuals : ndarray [n]
-        ``|y - mean|``, the mean of the models that have not seen the row.
-    predictions : ndarray [M, K]
-        Of the new rows by the K models.
-    unseen : ndarray of bool [n, K]
-        Whether a model has not seen a row: one model per row is CV+, several are the jackknife+
-        after bootstrap.
-    level : float
-        Share of new rows to cover; at least ``2 level - 1`` is proved of it, and about `level` is
-        seen.
-
-    Returns
-    -------
-    lower, upper : ndarray [M]
-        Infinite where n is too small for the level.
-
-    Raises
-    ------
-    InputError
-        If a row has been seen by every model.
-
-    References
-    ----------
-    Barber, Candès, Ramdas and Tibshirani, "Predictive inference with the jackknife+", Annals of
-    Statistics 49 (2021) 486; Kim, Xu and Barber, "Predictive inference is free with the
-    jackknife+-after-bootstrap" (NeurIPS 2020).
-    """
-    check_level(level)
-    seen_by_all = np.flatnonzero(~unseen.any(axis=1))
-    if seen_by_all.size:
-        raise InputError(
-            "unseen",
-            expected="a model that has not seen it, for every calibration row",
-            found=f"none for row {seen_by_all[0]}",
-        )
-    n, m = len(residuals), len(predictions)
-    rank = int(np.ceil((level - ROUNDING) * (n + 1)))
-    if rank > n:
-        return np.full(m, -np.inf), np.full(m, np.inf)
-    share = unseen / unseen.sum(axis=1, keepdims=True)
-    lower, upper = np.empty(m), np.empty(m)
-    step = max(1, _CELLS // n)
-    for start in range(0, m, step):
-        rows = slice(start, start + step)
-        # [rows, n]: what the models that have not seen row i say of each new row.
-        means = predictions[rows] @ share.T
-        upper[rows] = np.partition(means + residuals, rank - 1, axis=1)[:, rank - 1]
-        lower[rows] = np.partition(means - residuals, n - rank, axis=1)[:, n - rank]
-    return lower, upper

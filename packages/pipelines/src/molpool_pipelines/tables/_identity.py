@@ -41,7 +41,7 @@ class Identities:
     Parameters
     ----------
     blocks : ndarray of str [N]
-        First block of the InChIKey (`inchikey_block`) of the structure that is compared, ``""``
+        First block of the InChIKey (`inchikey_blocks`) of the structure that is compared, ``""``
         where the SMILES is no molecule.
     masses : ndarray [N]
         Molar mass in g/mol of the molecule as given, NaN where the SMILES is no molecule.
