@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_many_small_files_become_one(tmp_path: Path) -> None:
     assert collect(ContentStore(tmp_path), list(expected)) == expected
 
 
+def test_merging_at_the_same_time_loses_nothing(tmp_path: Path) -> None:
+    def work(who: int) -> None:
+        for i in range(70):
+            store = ContentStore(tmp_path, merges=True)
+            store.add(text_keys([f"x {1000 * who + i}"]), {"value": np.array([1000.0 * who + i])})
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, range(3)))
+    expected = {f"x {1000 * who + i}": 1000.0 * who + i for who in range(3) for i in range(70)}
+    assert collect(ContentStore(tmp_path), list(expected)) == expected
+    assert len(files(tmp_path)) < 40
+
+
 def test_an_empty_or_missing_folder_holds_nothing(tmp_path: Path) -> None:
     store = ContentStore(tmp_path / "none")
     assert collect(store, TEXTS) == {}
@@ -120,7 +134,7 @@ from molpool_common._cache import ContentStore, text_keys
 for start in map(int, sys.argv[2:]):
     texts = [f"molecule {i}" for i in range(start, start + 10)]
     values = np.arange(start, start + 10, dtype=float)
-    ContentStore(Path(sys.argv[1])).add(text_keys(texts), {"value": values})
+    ContentStore(Path(sys.argv[1]), merges=True).add(text_keys(texts), {"value": values})
 """
 
 

@@ -174,7 +174,8 @@ class ContentStore:
             return
         try:
             self._write(keys, arrays)
-            if self._merges:
+            # Where another process merges them at the same time, files go before they are read.
+            with suppress(FileNotFoundError):
                 self._merge()
         except OSError as error:
             # Once: a read-only cache would otherwise warn at every chunk.
@@ -202,10 +203,14 @@ class ContentStore:
 
     def _merge(self) -> None:
         """Make one file of many small ones, which requests of few texts each leave."""
+        if not self._merges:
+            return
         small = [p for p in self.folder.glob(f"*{_SUFFIX}") if p.stat().st_size < _SMALL]
         if len(small) < _MANY:
             return
         parts = [part for path in small if (part := self._content(path)) is not None]
+        if not parts:
+            return
         keys, first = np.unique(np.concatenate([part[_KEYS] for part in parts]), return_index=True)
         names = [name for name in parts[0] if name != _KEYS]
         merged = {name: np.concatenate([part[name] for part in parts])[first] for name in names}

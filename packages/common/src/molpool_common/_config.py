@@ -182,8 +182,8 @@ def _nearest_choice(finding: ErrorDetails) -> str | None:
     return f"Did you mean {close!r}?" if close else None
 
 
-def _cut(text: str, limit: int = 200) -> str:
-    return text if len(text) <= limit else text[:limit] + "..."
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _config_path(loc: Sequence[Key], values: Any) -> tuple[Key, ...]:

@@ -37,36 +37,26 @@ SINGLE, DOUBLE, LEFT, RIGHT, TRIPLE, WEDGE, DASHES, OTHER = range(8)
 """How a bond is drawn: of double ones the second line is centred, or on the side of its ring."""
 
 
-def draw_molecule(smiles: str, *, width: int = 240, height: int = 150) -> str | None:
+_SIZE = (240, 150)
+"""Width and height of a drawing, in units of its own; it scales."""
+
+
+def draw_molecule(smiles: str) -> str | None:
     """Return a molecule as an ``<svg>`` element on a clear ground.
 
-    Parameters
-    ----------
-    smiles : str
-        The molecule.
-    width, height : int
-        Of the drawing, in its own units; it scales.
-
-    Returns
-    -------
-    str or None
-        None where the SMILES does not parse or the molecule is too large to be legible.
+    None where the SMILES does not parse or the molecule is too large to be legible.
     """
     mol = _legible(smiles)
-    return None if mol is None else _drawn(mol, (), width, height)
+    return None if mol is None else _drawn(mol, ())
 
 
-def draw_pair(
-    first: str, second: str, *, width: int = 240, height: int = 150
-) -> tuple[str, str] | None:
+def draw_pair(first: str, second: str) -> tuple[str, str] | None:
     """Return two molecules, laid out alike, with the atoms that they share highlighted.
 
     Parameters
     ----------
     first, second : str
-        Their SMILES.
-    width, height : int
-        Of each drawing.
+        SMILES.
 
     Returns
     -------
@@ -84,8 +74,8 @@ def draw_pair(
     else:
         _lay_out(two)
     return (
-        _drawn(one, [a for a, _ in matched], width, height),
-        _drawn(two, [b for _, b in matched], width, height),
+        _drawn(one, [a for a, _ in matched]),
+        _drawn(two, [b for _, b in matched]),
     )
 
 
@@ -125,10 +115,10 @@ def _lay_out_alike(one: Mol, two: Mol, matched: Sequence[tuple[int, int]]) -> No
     rdDepictor.Compute2DCoords(two, coordMap=places)
 
 
-def _drawn(mol: Mol, highlighted: Collection[int], width: int, height: int) -> str:
+def _drawn(mol: Mol, highlighted: Collection[int]) -> str:
     from rdkit.Chem.Draw import rdMolDraw2D
 
-    drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
+    drawer = rdMolDraw2D.MolDraw2DSVG(*_SIZE)
     # Its stubs take each option for an object of its own.
     options: Any = drawer.drawOptions()
     options.clearBackground = False

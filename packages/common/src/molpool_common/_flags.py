@@ -324,9 +324,9 @@ class Flag:
     n_values: int | None
 
 
-def flags_of(model: type[BaseModel], default: BaseModel | None = None) -> Iterator[Flag]:
+def flags_of(model: type[BaseModel]) -> Iterator[Flag]:
     """Yield every flag of a configuration model, its own before those of sections."""
-    yield from _flags_in(model, model() if default is None else default, "")
+    yield from _flags_in(model, model(), "")
 
 
 def _flags_in(model: type[BaseModel], values: BaseModel, section: str) -> Iterator[Flag]:

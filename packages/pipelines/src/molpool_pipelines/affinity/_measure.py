@@ -33,9 +33,7 @@ from task_affinity import (
 )
 
 
-def check_measurement(
-    section: TaskAffinityConfig, n_rows: int, *, key: str = "task_affinity.", rows: str = "rows"
-) -> None:
+def check_measurement(section: TaskAffinityConfig, n_rows: int, *, rows: str = "rows") -> None:
     """Stop before molecules are featurised at what would stop the measurement.
 
     Parameters
@@ -44,8 +42,8 @@ def check_measurement(
         How it is measured.
     n_rows : int
         Rows that have a label.
-    key, rows : str
-        What keys begin with, and what rows are called, in messages.
+    rows : str
+        What rows are called in messages.
 
     Raises
     ------
@@ -54,12 +52,12 @@ def check_measurement(
     """
     if section.affinity_batch_size > n_rows:
         raise InputError(
-            f"{key}affinity_batch_size",
+            "task_affinity.affinity_batch_size",
             expected=f"at most the {n_rows} {rows} that have a label",
             found=str(section.affinity_batch_size),
             hint="No gradient steps were performed. Reduce affinity_batch_size.",
         )
-    check_device(section, key=key)
+    check_device(section)
 
 
 def check_device(section: TaskAffinityConfig, *, key: str = "task_affinity.") -> None:

@@ -38,15 +38,13 @@ class Disagreement:
     apart: float
 
 
-def largest_disagreements(data: PairedRows, most: int = MOST) -> list[Disagreement]:
+def largest_disagreements(data: PairedRows) -> list[Disagreement]:
     """Return the labels on which the models are furthest apart, each molecule once.
 
     Parameters
     ----------
     data : PairedRows
         Rows of all models.
-    most : int
-        Of them.
     """
     found: list[tuple[float, int, int]] = []
     for t in range(len(data.tasks)):
@@ -56,13 +54,13 @@ def largest_disagreements(data: PairedRows, most: int = MOST) -> list[Disagreeme
             continue
         apart = np.ptp(data.y_pred[:, rows, t], axis=0) / spread
         # No more of a task than could be shown.
-        top = np.argsort(-apart, kind="stable")[: 4 * most]
+        top = np.argsort(-apart, kind="stable")[: 4 * MOST]
         found += [(float(apart[i]), int(rows[i]), t) for i in top if apart[i] > 0]
     found.sort(key=lambda of: (-of[0], of[1], of[2]))
     chosen: dict[str, Disagreement] = {}
     for apart_by, row, t in found:
         name = data.keys[row][0]
-        if name not in chosen and len(chosen) < most:
+        if name not in chosen and len(chosen) < MOST:
             predicted = dict(zip(data.models, data.y_pred[:, row, t].tolist(), strict=True))
             smiles = None if data.smiles is None else data.smiles[row]
             chosen[name] = Disagreement(
