@@ -56,7 +56,10 @@ SMALL: Mapping[str, Mapping[str, str]] = {
     "train chemprop": GRAPH,
     "train auto": FEATURES,
     "train mil": BAGS,
-    "hpo chemprop": {"--training.epochs": "1"},
+    "hpo chemprop": {
+        "--training.epochs": "1",
+        "--task-affinity.affinity-batch-size": "16",
+    },
     "hpo mil": {
         "--task-kind": "regression",
         "--training.epochs": "1",
