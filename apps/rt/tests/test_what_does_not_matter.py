@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,10 @@ import pytest
 from molpool_pipelines.tables import TableFiles
 from rt_ridge import SufficientStatistics
 
-SUMMED = SufficientStatistics.from_parquet.__func__  # type: ignore[attr-defined]
+READERS: tuple[tuple[Any, str], ...] = (
+    (TableFiles.chunks, "rows"),
+    (SufficientStatistics.from_parquet, "chunk_rows"),
+)
 Numbers = npt.NDArray[np.float64]
 Predict = Callable[..., Numbers]
 
@@ -83,7 +87,7 @@ def test_order_of_rows_files_and_chunks(
     predict: Predict, reference: Numbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shuffled = rows().sample(fraction=1.0, shuffle=True, seed=3)
-    for reader, size in ((TableFiles.chunks, "rows"), (SUMMED, "chunk_rows")):
+    for reader, size in READERS:
         monkeypatch.setitem(reader.__kwdefaults__, size, 7)
     found = predict([shuffled.head(50), shuffled.tail(-50)], NEW)
     np.testing.assert_allclose(found, reference, rtol=1e-8)

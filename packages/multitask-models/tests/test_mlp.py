@@ -190,6 +190,20 @@ def test_members_differ_and_are_the_same_in_any_ensemble() -> None:
     )
 
 
+def test_what_was_learned_before_is_where_it_begins() -> None:
+    X, Y = problem(missing=0.0)
+    before = network(members=1).fit(X[:60], Y[:60, :2])
+    still = network(learning_rate=1e-12).starting_from(before).fit(X[60:], Y[60:, 2])
+    # Both members begin with its layers, of inputs that are scaled as its own were.
+    np.testing.assert_allclose(still.encode(X), np.tile(before.encode(X), 2), atol=1e-6)
+    moved = network(learning_rate=1e-2).starting_from(before).fit(X[60:], Y[60:, 2])
+    units = moved.encode(X).reshape(80, 2, 16)
+    assert np.abs(units[:, 0] - units[:, 1]).max() > 0.01
+    for other in (network(members=3).fit(X, Y), network(members=2, hidden=8).fit(X, Y)):
+        with pytest.raises(ModelError, match="starting_from: expected blocks"):
+            network().starting_from(other)
+
+
 def test_one_member_has_no_spread() -> None:
     X, Y = problem()
     with pytest.raises(ModelError, match="return_std"):

@@ -12,7 +12,6 @@ from molpool_pipelines.scores import (
     Comparison,
     Scored,
     Scores,
-    Stratum,
     headline,
     method,
 )
@@ -124,19 +123,12 @@ def _strata(scores: Scores, names: Sequence[str]) -> Table:
     for stratum in scores.strata:
         if last and stratum.kind != last:
             table.add_section()
-        cells = (_cell(_summary(stratum, m), with_interval=True) for m in names)
+        cells = (_cell(stratum.summary(m), with_interval=True) for m in names)
         n = f"{stratum.n} tasks" if stratum.kind == "labels" else str(stratum.n)
         first = stratum.kind if stratum.kind != last else ""
         table.add_row(first, stratum.name, n, *cells)
         last = stratum.kind
     return table
-
-
-def _summary(stratum: Stratum, metric: str) -> Scored | None:
-    own = [s for s in stratum.scores if s.metric == metric]
-    # A single task has no mean over tasks; several without one have nothing that stands for them.
-    means = [s for s in own if s.task == MACRO]
-    return means[0] if means else own[0] if len(own) == 1 else None
 
 
 def _left_out(scores: Scores) -> list[str]:

@@ -30,6 +30,9 @@ from chemprop_multitask._tasks import TaskType
 
 ConfigT = TypeVar("ConfigT", bound=ChempropConfig)
 
+Limits = tuple[float, float, float, float]
+"""Floor and ceiling of an assay, infinite where it has none, and what it reports at each."""
+
 _KEY = "chemprop_multitask"
 _PREFIX = "message_passing."
 _FIRST = "W_i.weight"
@@ -54,6 +57,7 @@ class SavedModel:
     serves: dict[str, int] | None = None
     descriptors: dict[str, Any] | None = None
     structure: Structure = "given"
+    limits: dict[str, Limits] | None = None
 
 
 def write_model(
@@ -66,6 +70,7 @@ def write_model(
     serves: Mapping[str, int] | None = None,
     descriptors: Mapping[str, Any] | None = None,
     structure: Structure = "given",
+    limits: Mapping[str, Limits] | None = None,
 ) -> None:
     """Write a model so that `chemprop predict` opens it."""
     ours: dict[str, Any] = {
@@ -77,6 +82,8 @@ def write_model(
         ours["serves"] = dict(serves)
     if descriptors is not None:
         ours["descriptors"] = dict(descriptors)
+    if limits:
+        ours["limits"] = {task: list(said) for task, said in limits.items()}
     if any(network.n_graph_features):
         ours["graph_features"] = list(network.n_graph_features)
     if network.units is not None:
@@ -125,7 +132,8 @@ def read_model(path: str | Path) -> SavedModel:
     serves, descriptors = own_part.get("serves"), own_part.get("descriptors")
     # Models of before there was a choice saw what was given.
     structure = own_part.get("structure", "given")
-    return SavedModel(config, tuple(names), kinds, network, serves, descriptors, structure)
+    limits = {task: tuple(said) for task, said in own_part.get("limits", {}).items()}
+    return SavedModel(config, tuple(names), kinds, network, serves, descriptors, structure, limits)
 
 
 def model_files(path: str | Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from molpool_common import FloatArray, Structure, listed
 
-from chemprop_multitask._checkpoint import model_files
+from chemprop_multitask._checkpoint import Limits, model_files
 from chemprop_multitask._config import ChempropConfig, EnsembleConfig
 from chemprop_multitask._data import MoleculeData
 from chemprop_multitask._errors import ChempropError
@@ -127,6 +127,13 @@ class SeparateModels:
     def structure(self) -> Structure:
         """What the models see of SMILES."""
         return self.parts[0].structure
+
+    @property
+    def limits(self) -> dict[str, Limits]:
+        """Limits of the tasks' assays, each as the model that serves it has them."""
+        return {
+            t: own for part in self.parts for t, own in part.limits.items() if t in _served(part)
+        }
 
     @property
     def task_types(self) -> tuple[TaskType, ...]:
@@ -260,6 +267,11 @@ class Ensemble:
     def structure(self) -> Structure:
         """What the members see of SMILES."""
         return self.members[0].structure
+
+    @property
+    def limits(self) -> dict[str, Limits]:
+        """Limits of the tasks' assays, which are those of the run that trained all members."""
+        return self.members[0].limits
 
     @classmethod
     def fit(

@@ -20,6 +20,7 @@ from torch.utils.data import Sampler
 
 from chemprop_multitask._batches import BatchLoader, ChempropShuffle
 from chemprop_multitask._checkpoint import (
+    Limits,
     as_foundation,
     check_resumable,
     model_files,
@@ -72,6 +73,10 @@ class ChempropModel:
     structure : {"given", "parent", "tautomer"}
         What the model sees of SMILES that it predicts, as of those that trained it; Chemprop's own
         command knows nothing of it.
+    limits : mapping of str to (float, float, float, float), optional
+        Of tasks whose labels at an assay's floor or ceiling were learnt as bounds: both, infinite
+        where there is none, and what is reported at each; kept in its file for whoever says what
+        the assay would report. `predict` gives values beyond them.
 
     Raises
     ------
@@ -89,6 +94,7 @@ class ChempropModel:
         serves: Mapping[str, int] | None = None,
         descriptors: Mapping[str, Any] | None = None,
         structure: Structure = "given",
+        limits: Mapping[str, Limits] | None = None,
     ) -> None:
         for name in serves or ():
             if name not in task_names:
@@ -102,6 +108,7 @@ class ChempropModel:
         self.serves = None if serves is None else dict(serves)
         self.descriptors = None if descriptors is None else dict(descriptors)
         self.structure: Structure = structure
+        self.limits = dict(limits or {})
         self._best: BestPerTask | None = None
 
     @property
@@ -311,6 +318,8 @@ class ChempropModel:
             module,
             serves=serves,
             descriptors=self.descriptors,
+            structure=self.structure,
+            limits=self.limits,
         )
 
     def check_checkpoint(self, path: str | Path) -> Path:
@@ -407,6 +416,7 @@ class ChempropModel:
             serves=self.serves,
             descriptors=self.descriptors,
             structure=self.structure,
+            limits=self.limits,
         )
 
     @classmethod
@@ -437,6 +447,7 @@ class ChempropModel:
             serves=saved.serves,
             descriptors=saved.descriptors,
             structure=saved.structure,
+            limits=saved.limits,
         )
 
 

@@ -8,8 +8,9 @@ solution). Such a label is a bound: the truth is there or beyond.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import numpy as np
 from molpool_common import BoolArray, FloatArray, IntArray, SignArray
@@ -61,6 +62,23 @@ class AssayLimits:
         return cls(low, high, low.copy(), high.copy())
 
     @classmethod
+    def of(cls, asked: Literal["auto"] | ArrayLike | None, labels: Labels) -> AssayLimits:
+        """Return those that `limits` of a model asks for: found, given, or none.
+
+        Raises
+        ------
+        ModelError
+            At another word, or as `given`.
+        """
+        if asked is None:
+            return cls.none(labels.values.shape[1])
+        if isinstance(asked, str):
+            if asked != "auto":
+                raise ModelError(f"limits: expected None, 'auto' or an array; found {asked!r}.")
+            return find_limits(labels)
+        return cls.given(asked, labels)
+
+    @classmethod
     def given(cls, limits: ArrayLike, labels: Labels) -> AssayLimits:
         """Return limits [T, 2] that the caller knows, NaN or infinite where there is none.
 
@@ -102,6 +120,30 @@ class AssayLimits:
     def any(self) -> BoolArray:
         """Return which tasks have a floor or a ceiling, [T]."""
         return np.isfinite(self.floor) | np.isfinite(self.ceiling)
+
+    @property
+    def bounds(self) -> FloatArray:
+        """Floor and ceiling of each task, [T, 2], as models take them."""
+        return np.stack([self.floor, self.ceiling], axis=1)
+
+    def of_tasks(self, columns: Sequence[int]) -> AssayLimits:
+        """Return those of some tasks."""
+        own = list(columns)
+        return AssayLimits(*(getattr(self, field.name)[own] for field in fields(self)))
+
+    def by_name(self, names: Sequence[str]) -> dict[str, tuple[float, float, float, float]]:
+        """Return floor, ceiling, and what is reported at each, of the tasks that have a limit."""
+        each = zip(self.floor, self.ceiling, self.at_floor, self.at_ceiling, strict=True)
+        numbers = [tuple(map(float, four)) for four in each]
+        return {n: four for n, four, any_ in zip(names, numbers, self.any, strict=True) if any_}  # type: ignore[misc]  # of four
+
+    @classmethod
+    def from_names(
+        cls, said: Mapping[str, tuple[float, float, float, float]], names: Sequence[str]
+    ) -> AssayLimits:
+        """Return the limits of tasks from those that `by_name` gave."""
+        none = (-np.inf, np.inf, -np.inf, np.inf)
+        return cls(*np.array([said.get(name, none) for name in names]).reshape(-1, 4).T)
 
     def censor(self, labels: Labels) -> Labels:
         """Return the labels with those at or beyond a limit as bounds at that limit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from multitask_models._mlp_inputs import InputScaling
 from multitask_models._mlp_network import (
     Recipe,
     TrainingRows,
+    Weights,
     hidden_of,
     outputs_of,
     residual_deviation,
@@ -65,6 +66,10 @@ class MultitaskMLP(MultitaskModel):
     random_state : int
         Seed. Member i of any ensemble with this seed is the same network.
     """
+
+    _scaling: InputScaling
+    _weights: Weights
+    _start: MultitaskMLP | None = None
 
     def __init__(
         self,
@@ -125,15 +130,45 @@ class MultitaskMLP(MultitaskModel):
             tobit=self.censored_loss == "tobit",
         )
 
+    def starting_from(self, other: MultitaskMLP) -> Self:
+        """Have `fit` begin with the layers of a network that has learned other tasks.
+
+        Parameters
+        ----------
+        other : MultitaskMLP
+            Fitted to the same features; of one member, or of as many as this.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ModelError
+            If it has other features, layers or members.
+        """
+        ours = (tuple(self.blocks or ()), self.hidden)
+        theirs = (tuple(other.blocks or ()), other.hidden)
+        if ours != theirs or other.members not in (1, self.members):
+            raise ModelError(
+                f"starting_from: expected blocks {ours[0]}, hidden {ours[1]} and 1 or "
+                f"{self.members} members; found {theirs[0]}, {theirs[1]} and {other.members}."
+            )
+        self._start = other
+        return self
+
     def _fit(self, X: NDArray[Any], labels: Labels, sampler: RowSampler | None) -> None:
         recipe = self._recipe()
-        self._scaling = InputScaling.fitted(X, self.blocks)
+        start = self._start
+        # Layers mean what they meant of inputs that are scaled alike.
+        self._scaling = InputScaling.fitted(X, self.blocks) if start is None else start._scaling
         self._centre, self._spread = labels.centre_and_spread()
         self._classification = labels.classification
         inputs = self._scaling.transform(X)
         seeds = np.random.SeedSequence(self.random_state).spawn(self.members)
         rows = TrainingRows.of(inputs, labels, recipe.task_power, int(self._scaling.sparse.sum()))
-        self._weights = train(rows, recipe, seeds, sampler)
+        before = None if start is None else start._weights
+        self._weights = train(rows, recipe, seeds, sampler, before)
         deviation = residual_deviation(self._weights, rows, recipe, seeds)
         self._noise = np.where(self._classification, 0.0, self._spread * deviation)
 

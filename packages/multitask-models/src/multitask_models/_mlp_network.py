@@ -21,6 +21,12 @@ from multitask_models._errors import ModelError
 from multitask_models._labels import Labels
 from multitask_models._protocol import RowSampler
 
+FINE_TUNING = 0.25
+"""Rate of layers that begin as another network's, as a share of that of the last layer."""
+
+_LAST = ("head", "noise")
+"""Weights of a network that are of its tasks alone."""
+
 PREDICTED_ROWS = 2048
 """Rows that are predicted at a time."""
 
@@ -209,6 +215,7 @@ def train(
     recipe: Recipe,
     seeds: Sequence[np.random.SeedSequence],
     sampler: RowSampler | None = None,
+    start: Weights | None = None,
 ) -> Weights:
     """Train a network for each seed, all at once.
 
@@ -219,6 +226,9 @@ def train(
     seeds : sequence of SeedSequence [k]
     sampler : RowSampler or None
         Which rows come; by default all, in random order.
+    start : dict of Tensor, optional
+        Weights of as many networks of these inputs, or of one, whose layers but the last are where
+        training begins; they then learn at `FINE_TUNING` times the rate of the last.
 
     Returns
     -------
@@ -237,15 +247,21 @@ def train(
     streams = [
         member.rows(n, batch, sampler, i * recipe.epochs) for i, member in enumerate(members)
     ]
-    parameters = list(weights.values())
-    for parameter in parameters:
+    body = [name for name in weights if not name.startswith(_LAST)] if start else []
+    for name in body:
+        assert start is not None
+        weights[name] = start[name].expand_as(weights[name]).clone()
+    for parameter in weights.values():
         parameter.requires_grad_()
+    groups = [{"params": [w for name, w in weights.items() if name not in body]}]
+    rates = [recipe.learning_rate]
+    if body:
+        groups.append({"params": [weights[name] for name in body]})
+        rates.append(FINE_TUNING * recipe.learning_rate)
     optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=n_steps
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=n_steps)
     # One sum over members: their gradients do not meet.
     scale = float(batch * rows.weights.sum() / n)
     with fast_matmul():

@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from multitask_models._errors import MissingLabelWarning, ModelError
 from multitask_models._labels import Labels, TaskKind, as_matrix
-from multitask_models._limits import AssayLimits, find_limits
+from multitask_models._limits import AssayLimits
 
 Limits = Literal["auto"] | ArrayLike | None
 """What `limits` may be."""
@@ -169,7 +169,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             )
         labels = labels.rows(kept)
         _warn_unlabelled(np.flatnonzero(labels.n_labels == 0))
-        self.limits_ = self._find_limits(labels)
+        self.limits_ = AssayLimits.of(self.limits, labels)
         labels = self.limits_.censor(labels)
         self.single_values_ = labels.single_values()
         self._varying = np.isnan(self.single_values_) & (labels.n_labels > 0)
@@ -182,17 +182,6 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             self._rows, self._n_rows = np.flatnonzero(kept)[rows], len(features)
             self._fit(features[kept][rows], learned.rows(rows), drawn)
         return self
-
-    def _find_limits(self, labels: Labels) -> AssayLimits:
-        if self.limits is None:
-            return AssayLimits.none(labels.values.shape[1])
-        if isinstance(self.limits, str):
-            if self.limits != "auto":
-                raise ModelError(
-                    f"limits: expected None, 'auto' or an array; found {self.limits!r}."
-                )
-            return find_limits(labels)
-        return AssayLimits.given(self.limits, labels)
 
     @overload
     def predict(

@@ -50,6 +50,18 @@ def write_run(folder: Path, table: MoleculeTable, noise: float, *, page: bool) -
     return folder
 
 
+def test_labels_of_which_nothing_is_predicted_are_left_out_and_said(table: MoleculeTable) -> None:
+    rows = table.take(np.flatnonzero(np.isfinite(table.targets).all(axis=1))[:20])
+    mean = rows.targets + 1.0
+    mean[:5, 1] = np.nan  # as of a fold whose models saw no label of the task
+    results = results_of([PredictedRows("val", rows, mean)], ("regression", "regression"))
+    assert [task.n for task in results.metrics["val"].tasks] == [20, 15]
+    assert any(
+        note.startswith("Labels left out") and "features: QED 5." in note for note in results.notes
+    )
+    assert set(results.record("tabular", "run", []).splits["val"].tasks) == set(TASKS)
+
+
 def test_page_metrics_score_and_compare_agree(table: MoleculeTable, tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a", table, 0.4, page=True)]
     runs.append(write_run(tmp_path / "b", table, 0.8, page=False))

@@ -215,6 +215,9 @@ def test_each_task_takes_the_use_that_helps_it_most(screen):
     assert plans_of(["mlp", "gp"], "heads", tables) == [Plan("mlp", heads=(0,)), Plan("gp")]
     assert plans_of(["mlp", "gp"], "features", tables) == [Plan("mlp", (0,)), Plan("gp", (0,))]
     assert plans_of(["gp"], None, tables) == [Plan("gp")]
+    first = plans_of(["mlp", "gp"], "pretraining", {"pretraining": (0,)})
+    assert first == [Plan("mlp", pretraining=(0,)), Plan("gp")]
+    assert first[0].words([table]) == "mlp learning screen first"
 
 
 @pytest.fixture(scope="module")
@@ -266,8 +269,8 @@ def test_the_run_says_what_related_tables_bring(run):
     notes = read_metrics(run / "metrics.json").notes
     verdicts = pl.read_json(run / "related.json")
     assert set(verdicts["table"]) == {"screen", "other"}
-    assert set(verdicts["use"]) == {"features", "heads"}
-    assert sum("change of RAE" in note for note in notes) == 4
+    assert set(verdicts["use"]) == {"features", "heads", "pretraining"}
+    assert sum("change of RAE" in note for note in notes) == 6
     assert "hurts" not in verdicts.filter(pl.col("table") == "screen")["verdict"].to_list()
     dropped = [note for note in notes if "test molecules dropped" in note]
     assert len(dropped) == 2

@@ -181,13 +181,13 @@ def test_predictions_end_at_a_limit_unless_what_lies_behind_it_is_asked_for(run,
     assert (found[False]["TPSA_upper"] <= CEILING).all()
     assert (found[True]["TPSA_upper"].to_numpy()[beyond] > CEILING).all()
     np.testing.assert_array_equal(found[True]["logP_upper"], found[False]["logP_upper"])
-
-
-def test_what_lies_behind_a_limit_is_asked_of_runs_that_learnt_it(tmp_path):
-    model = tmp_path / "model.pt"
-    model.write_bytes(b"")
-    with pytest.raises(InputError, match=r"--latent \(.*model.pt\): expected runs of"):
-        predict_table(PredictConfig(model_dir=str(model), data_path="x.csv", latent=True))
+    odds = found[False]["TPSA_at_ceiling"].to_numpy()
+    # Those that are predicted beyond the ceiling stand there more often than all others.
+    assert odds[beyond].min() >= odds[~beyond].max() > 0
+    assert not [c for c in found[True].columns if "_at_" in c or c == "logP_at_ceiling"]
+    ours = read_run_predictions(run).filter(split="test")
+    same = found[False][ours["row"].cast(pl.Int64).to_numpy() - 1]["TPSA_at_ceiling"]
+    np.testing.assert_allclose(ours["TPSA_at_ceiling"], same, rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -469,6 +469,12 @@ def test_heads_need_a_network():
     ]
     for more, words in cases:
         config = TrainTabularConfig(related={"tables": ["x.csv"], "use": "heads"}, **more)
+        first = config.related.model_copy(update={"use": "pretraining"})
+        if "model" in more:
+            with pytest.raises(InputError, match=r"mlp among model.*as pretraining"):
+                check_use(first, config.model, drawn=False)
+        else:  # draws rows of the tasks, after what was learnt first
+            check_use(first, config.model, drawn=True)
         with pytest.raises(InputError, match=words):
             check_use(config.related, config.model, drawn=config.joint_sampling.enabled)
 

@@ -56,7 +56,7 @@ def test_every_model_predicts_the_same_after_it_was_saved(name, features, tmp_pa
         features.blocks,
         ("regression",) * 2,
         seed=1,
-        find_limits=False,
+        limits=None,
         options=SMALL.get(name, {}),
         task_names=("a", "b"),
     )
@@ -117,7 +117,7 @@ def test_a_member_that_cannot_predict_a_row_leaves_it_to_the_others():
 
 
 def test_a_blend_predicts_by_its_weights(features):
-    settings = MemberSettings(features.blocks, ("regression",) * 2, find_limits=False)
+    settings = MemberSettings(features.blocks, ("regression",) * 2, limits=None)
     members = [
         build_member(name, settings).fit(features.values, labels())
         for name in ("mean", "neighbours")

@@ -201,7 +201,6 @@ def test_calibration_takes_effects_of_runs_off(rows, tmp_path, monkeypatch):
 def test_squares_are_taken_where_runs_left_out_gain_by_them(rows, tmp_path):
     for bend, said in ((0.3, ["squares of covariates: runs left out gain by them"]), (0.0, [])):
         bent = rows.with_columns(rt=pl.col("rt") + bend * pl.col("IS_1") ** 2)
-        pl.concat([bent.with_columns(run="run" + pl.col("run") + f"{i}") for i in "ab"])
         bent.write_csv(tmp_path / "rows.csv")
         fitted = fit(FitConfig(data=[str(tmp_path / "rows.csv")], flag_threshold=None))
         assert [note for note in fitted.metrics()["notes"] if "squares" in note] == said

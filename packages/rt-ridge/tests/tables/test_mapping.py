@@ -62,14 +62,6 @@ def test_ids_are_kept_as_they_are() -> None:
         map_species(negative, MappingColumns("species", "species_cluster"))
 
 
-def test_libraries_are_told_apart() -> None:
-    parts = map_species(RAW, MappingColumns(library="lib")).by_library("lib")
-    assert {name: part["rt"].to_list() for name, part in parts.items()} == {
-        "208": [1.0, 3.0],
-        "209": [2.0, 5.0],
-    }
-
-
 def test_a_species_in_two_supercategories_is_refused_by_name() -> None:
     torn = RAW.with_columns(species_group_raw=pl.Series(["tissue"] + ["fluid"] * 6))
     with pytest.raises(

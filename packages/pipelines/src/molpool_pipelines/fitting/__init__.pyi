@@ -3,6 +3,7 @@ from ._config import FEATURES as FEATURES
 from ._config import BagBlendConfig as BagBlendConfig
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
+from ._config import LimitsConfig as LimitsConfig
 from ._config import RelatedConfig as RelatedConfig
 from ._config import ReproduceConfig as ReproduceConfig
 from ._config import TrainAutoCommand as TrainAutoCommand

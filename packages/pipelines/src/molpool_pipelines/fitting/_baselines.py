@@ -168,7 +168,7 @@ def with_baselines(
     in_units = rows.tested.in_units()
     exact = exact_labels(in_units.targets, in_units.censoring)
     for name in told(names, "Simple models", len(names), "models"):
-        settings = MemberSettings(features.blocks, tuple(kinds), seed, find_limits=False)
+        settings = MemberSettings(features.blocks, tuple(kinds), seed, limits=None)
         member = build_member(name, settings)
         fit_member(member, known, rows.train.targets, censoring=rows.train.censoring)
         mean, _ = predict_member(member, tested)

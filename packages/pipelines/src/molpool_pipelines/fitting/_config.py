@@ -96,6 +96,35 @@ class IntervalConfig(ConfigModel):
         return self
 
 
+class LimitsConfig(ConfigModel):
+    """What assays report at least and at most."""
+
+    limits: list[str] = Field(
+        default_factory=lambda: ["auto"],
+        min_length=1,
+        description="floors and ceilings of assays, at which labels are learnt as bounds and "
+        "predictions and intervals end: auto finds them in the labels, none has none; "
+        "TASK=FLOOR:CEILING says those of a task, in the table's units, as KSOL=:250",
+    )
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _listed(cls, asked: Any) -> Any:
+        return [asked] if isinstance(asked, str) else asked
+
+    @field_validator("limits")
+    @classmethod
+    def _known(cls, asked: list[str]) -> list[str]:
+        words = [text for text in asked if text in ("auto", "none")]
+        named = [text.rpartition("=")[0] for text in asked if text not in ("auto", "none")]
+        if len(words) > 1 or "" in named or len(set(named)) < len(named):
+            raise ValueError(
+                "expected auto or none, and TASK=FLOOR:CEILING once a task, found "
+                f"{' '.join(asked)}"
+            )
+        return asked
+
+
 class LearningCurveConfig(ConfigModel):
     """Whether more data would help."""
 
@@ -116,6 +145,7 @@ class LearningCurveConfig(ConfigModel):
 
 class TrainChempropConfig(
     IntervalConfig,
+    LimitsConfig,
     LearningCurveConfig,
     BaselineConfig,
     RunConfig,
@@ -252,11 +282,14 @@ class RelatedConfig(ConfigModel):
     smiles: Annotated[str | None, short_flag("--related-smiles")] = Field(
         None, description="their column of SMILES; by default one called SMILES, in any case"
     )
-    use: Annotated[Literal["auto", "features", "heads"], short_flag("--related-use")] = Field(
+    use: Annotated[
+        Literal["auto", "features", "heads", "pretraining"], short_flag("--related-use")
+    ] = Field(
         "auto",
         description="features: predictions of a network of the related assay are columns of the "
-        "models; heads: the network of the tasks learns it too; auto: for each task what helps on "
-        "rows out of fold, and nothing where nothing does",
+        "models; heads: the network of the tasks learns it too; pretraining: that network learns "
+        "it first, and then the tasks; auto: for each task what helps on rows out of fold, and "
+        "nothing where nothing does",
     )
     weight: float = Field(
         0.2, gt=0, le=1, description="of a related row as heads learn it, beside 1"
@@ -337,7 +370,7 @@ class ChempropMemberConfig(ConfigModel):
 
 
 class TrainTabularConfig(
-    IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, TableConfig
+    IntervalConfig, LimitsConfig, LearningCurveConfig, BaselineConfig, RunConfig, TableConfig
 ):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
@@ -371,11 +404,6 @@ class TrainTabularConfig(
         description="time that the run may take, as 90s, 10m or 2h; what would take longer is "
         "left out, which is said; one model is always fitted, and learning curves and distillation "
         "come on top",
-    )
-    limits: Literal["auto", "none"] = Field(
-        "auto",
-        description="auto: floors and ceilings of assays are found in the labels, learnt as "
-        "bounds, and predictions and intervals end there",
     )
     mlp: NetworkConfig = Field(default_factory=NetworkConfig)
     chemprop: ChempropMemberConfig = Field(default_factory=ChempropMemberConfig)

@@ -80,10 +80,12 @@ def _settings(
     config: TrainTabularConfig, rows: TrainingRows, kinds: Sequence[TaskType]
 ) -> MemberSettings:
     # Probabilities are numbers to it, which end at 0 and 1.
-    limits = [[0.0, 1.0] if kind == "classification" else [np.nan, np.nan] for kind in kinds]
-    options = {**config.mlp.model_dump(), "members": 1, "limits": limits}
+    limits = np.array([(0, 1) if kind == "classification" else (np.nan,) * 2 for kind in kinds])
+    options = {**config.mlp.model_dump(), "members": 1}
     number: TaskType = "regression"
-    return MemberSettings(rows.features.blocks, (number,) * len(kinds), config.seed, False, options)
+    return MemberSettings(
+        rows.features.blocks, (number,) * len(kinds), config.seed, limits, options
+    )
 
 
 def _compared(inputs: Inputs, rows: TrainingRows, model: TabularModel, one: Blend) -> str:

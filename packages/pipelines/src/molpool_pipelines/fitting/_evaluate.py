@@ -16,7 +16,7 @@ from molpool_common import FloatArray
 
 from molpool_pipelines.fitting._config import TrainChempropConfig
 from molpool_pipelines.fitting._inputs import Inputs
-from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
+from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to, extremes
 from molpool_pipelines.fitting._jobs import TrainingJob, data_of, ensemble_members
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import Results, results_of
@@ -47,7 +47,14 @@ def evaluate(
     parts = [predict_part(part, jobs, inputs) for part in parts_of(inputs, jobs)]
     parts = [replace(part, distance=_distance(part, inputs)) for part in parts]
     basis: Basis = "rolling origin" if farther else _basis(config, inputs)
-    wanted = IntervalRequest(config.level, basis=basis, shift=config.shift, farther=farther)
+    wanted = IntervalRequest(
+        config.level,
+        inputs.limits,
+        extremes(inputs.untested.targets),
+        basis,
+        config.shift,
+        farther,
+    )
     return results_of(parts, inputs.task_types, wanted)
 
 
@@ -133,12 +140,16 @@ def predict_part(part: Part, jobs: Sequence[TrainingJob], inputs: Inputs) -> Pre
     data = part.data if part.data is not None else data_of(part.table, inputs)
     chosen = [m.model for m in members if part.fold is None or m.fold == part.fold]
     each = np.stack([model.predict(data) for model in chosen])
+    # The mean of one would round its numbers' last bit on some machines.
+    mean = each[0] if len(each) == 1 else each.mean(axis=0)
+    sd = _spread(each) if len(members) > 1 else None
+    if inputs.limits is not None:
+        mean, each = inputs.limits.report(mean), inputs.limits.report(each)
     return PredictedRows(
         part.split,
         part.table,
-        # The mean of one would round its numbers' last bit on some machines.
-        mean=each[0] if len(each) == 1 else each.mean(axis=0),
-        sd=_spread(each) if len(members) > 1 else None,
+        mean=mean,
+        sd=sd,
         fold=part.fold,
         with_folds=any(m.fold for m in members),
         each=list(each),

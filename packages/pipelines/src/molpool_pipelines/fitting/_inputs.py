@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 from chemprop_multitask import with_listed_groups
 from molpool_common import (
@@ -42,6 +43,7 @@ from molpool_pipelines.tables import (
     MoleculeTable,
     SplitTables,
     TaskType,
+    assay_limits,
     constant_notes,
     describe_signs,
     few_labels,
@@ -49,6 +51,7 @@ from molpool_pipelines.tables import (
     fold_tables,
     has_names,
     is_unused,
+    limits_in_words,
     load_molecules,
     merge_duplicates,
     raise_bad_smiles,
@@ -58,6 +61,7 @@ from molpool_pipelines.tables import (
 
 if TYPE_CHECKING:
     from chemprop_multitask import GraphStore
+    from multitask_models import AssayLimits
 
 KEY = "data.predict_path"
 
@@ -131,6 +135,8 @@ class Inputs:
         Featurised molecules, once there are such.
     descriptors : Descriptors or None
         What the predictor takes beside them.
+    limits : AssayLimits or None
+        Floors and ceilings of the tasks, on the scale that is learnt; None for none.
     """
 
     table: MoleculeTable
@@ -142,6 +148,14 @@ class Inputs:
     unseen: Unseen | None = None
     graphs: GraphStore | None = None
     descriptors: Descriptors | None = None
+    limits: AssayLimits | None = None
+
+    @property
+    def untested(self) -> MoleculeTable:
+        """The rows of molecules that are not tested."""
+        tested = set(self.tables.test.groups)
+        kept = [group not in tested for group in self.table.groups]
+        return self.table.take(np.flatnonzero(kept))
 
     @property
     def rejected(self) -> pl.DataFrame:
@@ -213,7 +227,17 @@ def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:
     if unseen is not None and unseen.note:
         notes.append(unseen.note)
     rows = _rows(config, read)
-    return Inputs(table, tables, folds, task_types, notes, rows, unseen)
+    return _with_limits(config, Inputs(table, tables, folds, task_types, notes, rows, unseen))
+
+
+def _with_limits(config: TrainConfig, inputs: Inputs) -> Inputs:
+    """Return the inputs with the limits of their assays, which they also say."""
+    known, kinds = inputs.untested, inputs.task_types
+    limits = assay_limits(config.limits, known, kinds)
+    said = limits_in_words(limits, known, kinds)
+    if said:
+        inputs.notes.append(f"Limits of assays, learnt as bounds, where predictions end: {said}.")
+    return replace(inputs, limits=limits)
 
 
 def _few_labels(tables: SplitTables, folds: list[SplitTables]) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from molpool_common import FloatArray, IntArray, murcko_scaffolds, parse_smiles
@@ -16,6 +17,9 @@ from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Basis, Calibration, Shift, ShiftKind, ShiftModel
 from molpool_pipelines.scores import NearestTraining
 from molpool_pipelines.tables import MoleculeTable, TaskType
+
+if TYPE_CHECKING:
+    from multitask_models import AssayLimits
 
 _MOST_PAIRS = 2_000_000_000
 """Pairs of molecules whose similarity takes about a minute; beyond, widths depend on the models'
@@ -34,8 +38,10 @@ class IntervalRequest:
     ----------
     level : float
         Share of new molecules that they shall cover.
-    limits : (ndarray [T], ndarray [T]) or None
+    limits : AssayLimits or None
         Floor and ceiling of each assay, at which they end.
+    extremes : (ndarray [T], ndarray [T]) or None
+        Least and largest label of all rows that are not tested.
     basis : Basis or None
         What the rows that calibrate are to the models that predict them.
     shift : {"none", "similarity", "structure"}
@@ -45,10 +51,33 @@ class IntervalRequest:
     """
 
     level: float = LEVEL
-    limits: tuple[FloatArray, FloatArray] | None = None
+    limits: AssayLimits | None = None
+    extremes: tuple[FloatArray, FloatArray] | None = None
     basis: Basis | None = None
     shift: ShiftKind = "none"
     farther: Sequence[PredictedRows] = ()
+
+    @property
+    def ends(self) -> tuple[FloatArray, FloatArray] | None:
+        """Where intervals end: at the extreme label of an assay that has a limit there.
+
+        Not at the limit itself, above which labels of a plateau scatter: what the assay reports of
+        a compound beyond it would be counted as outside.
+        """
+        if self.limits is None or self.extremes is None:
+            return None
+        (low, high), floor, ceiling = self.extremes, self.limits.floor, self.limits.ceiling
+        return (
+            np.where(np.isfinite(floor), np.fmin(low, floor), -np.inf),
+            np.where(np.isfinite(ceiling), np.fmax(high, ceiling), np.inf),
+        )
+
+
+def extremes(labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the least and the largest label of each task [T] each; NaN of a task without any."""
+    low = np.nanmin(np.where(np.isnan(labels), np.inf, labels), axis=0, initial=np.inf)
+    high = np.nanmax(np.where(np.isnan(labels), -np.inf, labels), axis=0, initial=-np.inf)
+    return np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
 
 
 def calibrate(
@@ -89,7 +118,8 @@ def calibrate(
         # origins of ExpansionRx widths by distance shrank from one to the next, and covered less.
         distance=None if wanted.basis in _BY_TIME else _joined([p.distance for p in unseen]),
         censoring=np.concatenate(signs),
-        limits=wanted.limits,
+        limits=wanted.ends,
+        assays=wanted.limits,
         strata=_strata(tables),
         rows=_numbers(known, wanted.farther),
         basis=wanted.basis,
@@ -158,7 +188,8 @@ def _with_ends(
     )
     # As `predict` gives them: one run, one probability.
     mean = calibration.probabilities(part.mean)
-    return replace(part, mean=mean, ends=ends, called=calibration.called(mean))
+    called, odds = calibration.called(mean), calibration.at_limits(part.mean)
+    return replace(part, mean=mean, ends=ends, called=called, at_limits=odds)
 
 
 def _joined(each: Sequence[FloatArray | None]) -> FloatArray | None:

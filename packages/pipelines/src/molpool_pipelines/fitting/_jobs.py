@@ -31,7 +31,7 @@ from molpool_pipelines.fitting._config import TrainChempropConfig
 from molpool_pipelines.fitting._inputs import Inputs, find_descriptors
 from molpool_pipelines.fitting._loop import SamplingLog
 from molpool_pipelines.runs import CHECKPOINTS, LAST_CHECKPOINT
-from molpool_pipelines.tables import MoleculeTable, SplitTables
+from molpool_pipelines.tables import MoleculeTable, SplitTables, as_bounds
 
 
 def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -> Inputs:
@@ -168,9 +168,10 @@ def _build(
     twin: TrainingJob | None,
 ) -> TrainingJob:
     """Return a job, with the molecules of one of the same fold and group, if there is one."""
-    tables = inputs.folds[member.fold if member else 0]
+    tables, bounded = inputs.folds[member.fold if member else 0], inputs.limits
     if group is not None:
         tables = tables_of(tables, group)
+        bounded = None if bounded is None else bounded.of_tasks(group.columns)
     seed = member.seed if member else config.seed
     draws = _own_draws(config.joint_sampling, member)
     sampling = sampling_from_config(draws, tables.train.targets, tables.train.quality)
@@ -186,12 +187,16 @@ def _build(
         descriptors=None if extra is None else extra.signature,
     )
     model.structure = config.data.structure
+    model.limits = {} if bounded is None else bounded.by_name(tables.train.task_names)
     log = _sampling_log(sampling, tables.train)
     # Row weights are part of the data, and members have their own draws of a curriculum.
     if twin is not None and sampling.weights is None:
         return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
-    train = data_of(tables.train, inputs, weights=sampling.weights)
-    val = data_of(tables.val, inputs)
+    learnt = [tables.train, tables.val]
+    if bounded is not None:
+        learnt = [as_bounds(table, model.task_types, bounded) for table in learnt]
+    train = data_of(learnt[0], inputs, weights=sampling.weights)
+    val = data_of(learnt[1], inputs)
     return TrainingJob(member, group, seed, tables, train, val, sampling, log, model)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 from molpool_common import FloatArray, from_scale, spread_from_scale
 
 from molpool_pipelines.runs import SplitName
@@ -37,6 +38,8 @@ class PredictedRows:
         1 - Tanimoto similarity to the nearest molecule that trained what predicts the row.
     called : ndarray [N, T] or None
         Whether class 1 is called, NaN for tasks without a threshold.
+    at_limits : mapping of int to (mapping of str to ndarray [N])
+        By task, the probability that its assay reports a limit, by the ending of its column.
     """
 
     split: SplitName
@@ -49,6 +52,7 @@ class PredictedRows:
     ends: tuple[FloatArray, FloatArray] | None = None
     distance: FloatArray | None = None
     called: FloatArray | None = None
+    at_limits: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
 
     def in_units(self) -> PredictedRows:
         """Return the rows with all that is said of them in the units of the table."""
@@ -69,3 +73,11 @@ class PredictedRows:
     def exact(self) -> FloatArray:
         """Targets [N, T] that are no bounds."""
         return exact_labels(self.table.targets, self.table.censoring)
+
+    def of_predicted(self) -> PredictedRows:
+        """Return the rows without the labels of which nothing is predicted.
+
+        A model that trained on no label of a task, as those of a fold may not, predicts none.
+        """
+        targets = np.where(np.isnan(self.mean), np.nan, self.table.targets)
+        return replace(self, table=replace(self.table, targets=targets))

@@ -1,8 +1,9 @@
 """Tables of other assays of which the tasks may learn, joined by structure.
 
-A related assay is used in two ways. As features: a network learns it first, and its predictions
+A related assay is used in three ways. As features: a network learns it first, and its predictions
 are columns for the models of the tasks. As heads: the network of the tasks learns it too, as
-further tasks of small weight. Either way a prediction needs a SMILES alone.
+further tasks of small weight. As pretraining: that network learns it first, and then the tasks.
+Either way a prediction needs a SMILES alone.
 """
 
 from __future__ import annotations
@@ -91,20 +92,22 @@ class RelatedTable:
 
 
 def check_use(config: RelatedConfig, models: Sequence[str], *, drawn: bool) -> None:
-    """Refuse heads where no network learns them, or where it draws rows of the tasks alone.
+    """Refuse what wants a network where there is none, or one that draws rows of the tasks alone.
 
     Raises
     ------
     InputError
         Then.
     """
-    if not config.tables or config.use != "heads":
+    if not config.tables or config.use not in ("heads", "pretraining"):
         return
     if "mlp" not in models:
         raise InputError(
-            "related.use", expected="mlp among model, which learns heads", found=listed(models)
+            "related.use",
+            expected=f"mlp among model, which learns related tables as {config.use}",
+            found=listed(models),
         )
-    if drawn:
+    if drawn and config.use == "heads":
         raise InputError(
             "related.use",
             expected="features with joint_sampling.enabled, which draws rows of the tasks alone",
@@ -269,14 +272,12 @@ def _of_enough(found: RelatedTable) -> tuple[RelatedTable | None, list[str]]:
     return RelatedTable(found.name, table, kinds), notes
 
 
-def fit_surrogate(
-    related: RelatedTable, blocks: Sequence[Block], *, seed: int, find_limits: bool = True
-) -> MultitaskModel:
+def fit_surrogate(related: RelatedTable, blocks: Sequence[Block], *, seed: int) -> MultitaskModel:
     """Return a network that has learnt a related table."""
     # torch takes seconds to import.
     from multitask_models import MultitaskModel
 
-    settings = MemberSettings(tuple(blocks), related.kinds, seed, find_limits, SURROGATE)
+    settings = MemberSettings(tuple(blocks), related.kinds, seed, options=SURROGATE)
     model = build_member("mlp", settings)
     assert isinstance(model, MultitaskModel)
     assert related.X is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from molpool_common import FloatArray, TaskType, listed
@@ -12,7 +12,7 @@ from molpool_common import FloatArray, TaskType, listed
 from molpool_pipelines.fitting._related import RelatedTable
 from molpool_pipelines.models import WORDS, MemberName
 
-Use = Literal["features", "heads"]
+Use = Literal["features", "heads", "pretraining"]
 
 LEAST_GAIN = 0.01
 """Error, as a share of that of the mean, below which no difference is believed: what another seed
@@ -34,11 +34,14 @@ class Plan:
         Related tables whose predictions it takes.
     heads : tuple of int
         Related tables that it learns too.
+    pretraining : tuple of int
+        Related tables that it learns first.
     """
 
     name: MemberName
     surrogates: tuple[int, ...] = ()
     heads: tuple[int, ...] = ()
+    pretraining: tuple[int, ...] = ()
 
     def words(self, tables: Sequence[RelatedTable]) -> str:
         """Return what pages call it."""
@@ -47,6 +50,8 @@ class Plan:
             parts.append(f"with {listed([tables[i].name for i in self.surrogates])}")
         if self.heads:
             parts.append(f"learning {listed([tables[i].name for i in self.heads])} too")
+        if self.pretraining:
+            parts.append(f"learning {listed([tables[i].name for i in self.pretraining])} first")
         return " ".join(parts)
 
 
@@ -197,9 +202,9 @@ def compare_uses(
     verdicts, notes = [], []
     for i, table in enumerate(tables):
         for use in uses:
-            if use == "heads" and judge != "mlp":
+            if use != "features" and judge != "mlp":
                 continue
-            plan = Plan(judge, (i,)) if use == "features" else Plan(judge, heads=(i,))
+            (plan,) = plans_of([judge], use, {use: (i,)})
             said = try_out(plan)
             if said is None:
                 notes.append(f"{table.name} as {use}: not tried, for want of time.")
@@ -223,7 +228,7 @@ def best_uses(
         own = [v for v in gains if v.task == task]
         of_task.append(min(own, key=lambda v: v.difference or 0.0).use if own else None)
     chosen: dict[Use, tuple[int, ...]] = {}
-    for use in ("features", "heads"):
+    for use in get_args(Use):
         served = {task for task, one in zip(tasks, of_task, strict=True) if one == use}
         named = {places[v.table] for v in gains if v.use == use and v.task in served}
         if named:
@@ -237,10 +242,11 @@ def plans_of(
     """Return the models among which the weights of a task are shared."""
     if use == "features":
         return [Plan(name, tables[use]) for name in names]
-    if use == "heads":
-        # Only a network learns related tables as heads; the others stay as they are.
-        return [Plan(name, heads=tables[use] if name == "mlp" else ()) for name in names]
-    return [Plan(name) for name in names]
+    if use is None:
+        return [Plan(name) for name in names]
+    # Only a network learns related tables itself; the others stay as they are.
+    own = Plan("mlp", heads=tables[use]) if use == "heads" else Plan("mlp", pretraining=tables[use])
+    return [own if name == "mlp" else Plan(name) for name in names]
 
 
 def rows_of_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:

@@ -195,6 +195,9 @@ def results_of(
     wanted : IntervalRequest
         What intervals are asked for.
     """
+    remarks = _unpredicted(parts)
+    if remarks:
+        parts = [part.of_predicted() for part in parts]
     parts, calibration = calibrate(parts, kinds, wanted)
     scales = parts[0].table.of_scales
     # Errors are alike on the models' own scale; all that is said after it is in the table's units.
@@ -221,11 +224,27 @@ def results_of(
         [task_metrics(reported[0].exact, one, tasks, list(kinds), scales) for one in alone],
         calibration=calibration,
         level=wanted.level,
+        remarks=tuple(remarks),
         units=dict(zip(tasks, parts[0].table.units_of_tasks, strict=False)),
         scales=dict(zip(tasks, scales, strict=True)),
     )
     held = {task: of.to_dict() for task, of in score_coverage(results.scored("")).items()}
     return replace(results, more={results.reported: {"intervals": held}}) if held else results
+
+
+def _unpredicted(parts: Sequence[PredictedRows]) -> list[str]:
+    """Return a sentence of labels that no model predicts, and that metrics leave out."""
+    said = []
+    for t, task in enumerate(parts[0].table.task_names):
+        gone = [np.isnan(p.mean[:, t]) & np.isfinite(p.table.targets[:, t]) for p in parts]
+        if n := int(sum(rows.sum() for rows in gone)):
+            said.append(f"{task} {n}")
+    if not said:
+        return []
+    return [
+        "Labels left out of the metrics, as what predicts them learned no label of the task, or "
+        f"the molecule has no features: {listed(said)}."
+    ]
 
 
 def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -> pl.DataFrame:
@@ -235,7 +254,7 @@ def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -
         if table.censoring is not None:
             signs = [SIGNS[code] for code in table.censoring[:, t].tolist()]
             columns.append(pl.Series(f"{task} modifier", signs))
-        columns.append(pl.Series(f"{task} predicted", part.mean[:, t]))
+        columns.append(pl.Series(f"{task} predicted", part.mean[:, t]).fill_nan(None))
         if part.sd is not None:
             columns.append(pl.Series(f"{task}_sd", part.sd[:, t]).fill_nan(None))
         if part.called is not None and np.isfinite(part.called[:, t]).any():
@@ -247,6 +266,8 @@ def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -
                 continue
             for ending, ends in zip((LOWER, UPPER), part.ends or (nothing, nothing), strict=True):
                 columns.append(pl.Series(task + ending, ends[:, t]).fill_nan(None))
+        for ending, p in part.at_limits.get(t, {}).items():
+            columns.append(pl.Series(task + ending, p).fill_nan(None))
     return pl.DataFrame(columns)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 from molpool_common import Float32Array, FloatArray, IntArray, doing, told
@@ -47,7 +47,7 @@ from molpool_pipelines.models import (
 from molpool_pipelines.tables import MoleculeTable, exact_labels
 
 if TYPE_CHECKING:
-    from multitask_models import MultitaskModel
+    from multitask_models import MultitaskMLP, MultitaskModel
 
 _PILOT = 0.125
 """Share of the rows by which is told, under a time budget, what a fit of all of them would take."""
@@ -89,14 +89,14 @@ class Surrogates:
 
     @classmethod
     def of(cls, config: TrainTabularConfig, rows: TrainingRows, budget: Budget) -> Surrogates:
-        """Fit them; none where related tables are heads alone.
+        """Fit them; none where no related table may be features.
 
         A table of which they would take more than half of the time that is left is dropped.
         """
         found = cls()
         molecules, blocks = rows.table.groups, rows.features.blocks
         part = parts_of(molecules, rows.folds, seed=config.seed)
-        for related in list(rows.related) if config.related.use != "heads" else ():
+        for related in list(rows.related) if config.related.use in ("auto", "features") else ():
             left = budget.left
             with doing(f"Learning {related.name}"):
                 if left is not None:
@@ -333,6 +333,8 @@ class Fits:
         table, molecules = self.rows.table.take(at), self._inputs(plan, at)
         if not plan.heads:
             model = build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
+            if plan.pretraining and (before := self._pretrained(plan, hidden)) is not None:
+                model = cast("MultitaskMLP", model).starting_from(before)
             return fit_member(
                 model,
                 molecules,
@@ -351,6 +353,22 @@ class Fits:
             censoring=learnt.censoring,
             sample_weight=learnt.weights,
         )
+
+    def _pretrained(self, plan: Plan, hidden: Collection[str]) -> MultitaskMLP | None:
+        """Return a network of the run's kind of related tables alone; None if they tell nothing."""
+        each = [self.rows.related[i].without(hidden) for i in plan.pretraining]
+        each = [one for one in each if len(one.table)]
+        if not each:
+            return None
+        first = each[0]
+        assert first.X is not None
+        learnt = with_heads(first.X, first.table, first.kinds, each[1:], 1.0)
+        settings = self.rows.settings(self.config, learnt.kinds, Plan("mlp"))
+        model = build_member("mlp", replace(settings, limits="auto"))
+        smiles = [s for one in each for s in one.table.modelled]
+        fit_member(model, Molecules(smiles, learnt.X), learnt.y, censoring=learnt.censoring)
+        varies = bool(np.isnan(model.single_values_).any())
+        return cast("MultitaskMLP", model) if varies else None
 
     def _sampler(self, plan: Plan, table: MoleculeTable) -> Any:
         if plan.name != "mlp":
@@ -449,7 +467,7 @@ def _uses(
     if asked != "auto":
         return [asked] * len(tasks), {asked: tuple(range(len(related)))}, [], []
     # A sampler draws rows of the tasks, and knows nothing of others.
-    tried: list[Use] = ["features"] if config.joint_sampling.enabled else ["features", "heads"]
+    tried = [use for use in get_args(Use) if use != "heads" or not config.joint_sampling.enabled]
     exact = exact_labels(rows.table.targets, rows.table.censoring)
     verdicts, said = compare_uses(found, related, tried, fits.try_out, tasks, fits.kinds, exact)
     uses, tables = best_uses(verdicts, related, tasks)

@@ -31,10 +31,11 @@ from molpool_pipelines.fitting._inputs import Inputs
 from molpool_pipelines.fitting._related import RelatedTable, read_related, with_columns
 from molpool_pipelines.fitting._related_use import Plan
 from molpool_pipelines.models import MemberSettings, Molecules
-from molpool_pipelines.tables import MoleculeTable, fold_rows, identify, limits_in_words
+from molpool_pipelines.tables import MoleculeTable, assay_limits, fold_rows, identify
 
 if TYPE_CHECKING:
     from molecule_features import Features
+    from multitask_models import AssayLimits
 
 _ROLLING_FROM = 0.5
 """By time, origins are in this last share of the rows: models of fewer know too little to weigh
@@ -70,6 +71,8 @@ class TrainingRows:
         Those that a distilled network learns too.
     notes : list of str
         What the user should know of them and of the features.
+    limits : AssayLimits
+        Floors and ceilings of the tasks.
     """
 
     table: MoleculeTable
@@ -82,6 +85,7 @@ class TrainingRows:
     related: list[RelatedTable]
     unlabelled: Molecules
     notes: list[str]
+    limits: AssayLimits
 
     @classmethod
     def of(
@@ -89,9 +93,7 @@ class TrainingRows:
     ) -> TrainingRows:
         """Return the rows of checked tables."""
         tested = set(inputs.tables.test.groups)
-        rest = inputs.table.take(
-            np.flatnonzero([group not in tested for group in inputs.table.groups])
-        )
+        rest = inputs.untested
         folds = _folds(config, rest)
         groups = _groups(console, config, inputs, rest, folds)
         related, notes = read_related(config.related, config.read, config.data, tested)
@@ -110,7 +112,6 @@ class TrainingRows:
         related = [one.with_features(m.X) for one, m in zip(related, others, strict=True)]
         notes = [
             *_constant(rest),
-            *_limits(config, inputs, rest),
             *notes,
             *said,
             *left_out,
@@ -119,7 +120,11 @@ class TrainingRows:
         farther = [np.empty(0, dtype=np.int64) for _ in folds]
         if config.data.split_type == "time":
             farther = farther_rows(folds, len(inputs.tables.test) or _HORIZON * len(rest))
-        return cls(rest, known, features, folds, of_test, farther, groups, related, extra, notes)
+        limits = inputs.limits
+        assert limits is not None
+        return cls(
+            rest, known, features, folds, of_test, farther, groups, related, extra, notes, limits
+        )
 
     def settings(
         self, config: TrainTabularConfig, kinds: Sequence[Any], plan: Plan
@@ -141,7 +146,11 @@ class TrainingRows:
         for i in plan.surrogates:
             blocks = with_columns(blocks, self.related[i], width)
             width = blocks[-1].stop
-        limits = config.limits == "auto"
+        # Heads of related assays come after those of the tasks.
+        auto = ["none" if "none" in config.limits else "auto"]
+        heads = [self.related[i] for i in plan.heads]
+        each = [self.limits, *(assay_limits(auto, one.table, one.kinds) for one in heads)]
+        limits = np.concatenate([one.bounds for one in each])
         names = self.table.task_names
         return MemberSettings(blocks, tuple(kinds), config.seed, limits, options, names)
 
@@ -220,12 +229,6 @@ def _constant(table: MoleculeTable) -> list[str]:
         return []
     named = [f"{table.task_names[t]} ({known[t][0]:g})" for t in same]
     return [f"All training labels are equal, and so is every prediction: {listed(named)}."]
-
-
-def _limits(config: TrainTabularConfig, inputs: Inputs, table: MoleculeTable) -> list[str]:
-    """Return a sentence of the floors and ceilings that models learn."""
-    said = "" if config.limits == "none" else limits_in_words(table, inputs.task_types)
-    return [f"Limits of assays, learnt as bounds, where predictions end: {said}."] if said else []
 
 
 def read_unlabelled(config: TrainTabularConfig, hidden: set[str]) -> tuple[list[str], list[str]]:

@@ -23,7 +23,7 @@ from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._distill import write_distilled
 from molpool_pipelines.fitting._draws import check_draws
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
-from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
+from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to, extremes
 from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
@@ -39,7 +39,7 @@ from molpool_pipelines.fitting._results import (
 from molpool_pipelines.fitting._tabular_fits import Chosen, choose_models, final_blend
 from molpool_pipelines.fitting._tabular_rows import TrainingRows
 from molpool_pipelines.fitting._tracked import sources_of, track_results
-from molpool_pipelines.models import WORDS, Basis, Blend, Member, TabularModel, mix
+from molpool_pipelines.models import WORDS, Basis, Blend, TabularModel, mix
 from molpool_pipelines.runs import (
     RELATED,
     TABULAR_FOLDER,
@@ -104,9 +104,10 @@ def _fit_and_write(
     if len(inputs.tables.test):
         parts.append(_of_test(rows, inputs, blend))
     basis: Basis = "rolling origin" if config.data.split_type == "time" else "folds"
-    limits = _limits(blend.members, rows.table.targets)
     farther = _farther(rows, *mix(*chosen.farther, chosen.weights))
-    request = IntervalRequest(config.level, limits, basis, config.shift, farther)
+    request = IntervalRequest(
+        config.level, rows.limits, extremes(rows.table.targets), basis, config.shift, farther
+    )
     results = results_of(parts, kinds, request)
     results = _beside(console, config, inputs, rows, run, results, chosen, budget)
     asked = CurveRequest(config.learning_curve, rows.table, config.seed)
@@ -168,20 +169,6 @@ def _refitted(chosen: Chosen, blend: Blend, part: IntArray) -> FloatArray:
     mean, _ = replace(blend, members=members).predict(chosen.fits.rows.tested)
     # A task without a label among these rows is predicted as 0, which scores it as it deserves.
     return np.nan_to_num(mean)
-
-
-def _limits(members: Sequence[Member], labels: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return where intervals end: at the extreme label of an assay that has a limit there.
-
-    Not at the limit itself, above which labels of a plateau scatter: what the assay reports of a
-    compound beyond it would be counted as outside.
-    """
-    # All members found the same; one that did not look has infinite ones.
-    floor = np.max([member.limits_.floor for member in members], axis=0)
-    ceiling = np.min([member.limits_.ceiling for member in members], axis=0)
-    low = np.nanmin(np.where(np.isnan(labels), np.inf, labels), axis=0)
-    high = np.nanmax(np.where(np.isnan(labels), -np.inf, labels), axis=0)
-    return np.where(np.isfinite(floor), low, -np.inf), np.where(np.isfinite(ceiling), high, np.inf)
 
 
 def _facts(config: TrainTabularConfig, chosen: Chosen, rows: TrainingRows) -> dict[str, Any]:

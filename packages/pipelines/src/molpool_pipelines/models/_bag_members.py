@@ -146,7 +146,7 @@ class StatisticsMember:
         assert train.labels is not None
         kinds: tuple[TaskType, ...] = (train.task_kind,) * len(train.task_names)
         blocks = (Block("statistics", 0, X.shape[1], "descriptor"),)
-        model = build_member(name, MemberSettings(blocks, kinds, seed, find_limits=False))
+        model = build_member(name, MemberSettings(blocks, kinds, seed, limits=None))
         weights = None if train.weights is None else train.weights.mean(axis=1)
         molecules = Molecules([""] * len(train), X)
         return cls(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 from molpool_common import (
@@ -27,10 +27,14 @@ from molpool_common import (
 )
 
 from molpool_pipelines.models._config import LEAST_OF_STRATUM, LEVEL
+from molpool_pipelines.models._limit_odds import LimitOdds
 from molpool_pipelines.models._protocol import Predicted
 from molpool_pipelines.models._recentring import BiasPrior, Recentring
 from molpool_pipelines.models._shift import Shift
 from molpool_pipelines.runs import LOWER, UPPER
+
+if TYPE_CHECKING:
+    from multitask_models import AssayLimits
 
 FORMAT = 2
 """Version of the file. Those of version 1 know neither what they rest on nor their rows."""
@@ -89,6 +93,8 @@ class Calibration:
         How far series of molecules are off as a whole; None of an earlier version.
     recentring : Recentring or None
         What newly measured molecules say.
+    odds : LimitOdds
+        How probable it is that an assay reports its limit; of an earlier version, of none.
     """
 
     task_types: tuple[TaskType, ...]
@@ -100,6 +106,7 @@ class Calibration:
     thresholds: FloatArray = field(default_factory=lambda: np.empty(0))
     prior: BiasPrior | None = None
     recentring: Recentring | None = None
+    odds: LimitOdds = field(default_factory=LimitOdds.none)
 
     def __post_init__(self) -> None:
         if not len(self.thresholds):
@@ -120,6 +127,7 @@ class Calibration:
         rows: IntArray | None = None,
         basis: Basis | None = None,
         series: Sequence[str] | None = None,
+        assays: AssayLimits | None = None,
     ) -> Self:
         """Calibrate by rows that the model has not seen.
 
@@ -136,7 +144,7 @@ class Calibration:
         censoring : ndarray of int8 [N, T], optional
             -1 for labels that are upper bounds, +1 for lower ones.
         limits : (ndarray [T], ndarray [T]), optional
-            Floor and ceiling of each assay.
+            Where intervals end.
         strata : sequence of str, length N, optional
             Stratum of each row, within which intervals shall hold.
         rows : ndarray of int64 [N], optional
@@ -145,6 +153,8 @@ class Calibration:
             What the rows are.
         series : sequence of str, length N, optional
             Scaffold or series of each row, by which bias is told from noise.
+        assays : AssayLimits, optional
+            Where labels stand at a limit.
         """
         regression = np.array([kind == "regression" for kind in task_types])
         signs = np.zeros(y.shape, dtype=np.int8) if censoring is None else censoring
@@ -172,6 +182,7 @@ class Calibration:
             found,
             thresholds=found._tuned(np.where(regression | (signs != 0), np.nan, y), mean),
             prior=None if series is None else BiasPrior.fit(exact, series),
+            odds=LimitOdds.none() if assays is None else LimitOdds.fit(y, mean, signs, assays),
         )
 
     def _tuned(self, y: FloatArray, mean: FloatArray) -> FloatArray:
@@ -242,11 +253,26 @@ class Calibration:
 
         Those of classes with fewer than `LEAST_OF_CLASS` calibration rows stay the model's.
         """
-        if self.recentring is not None:
-            mean = mean + self.recentring.shift
+        mean = self._moved(mean)
         # Isotonic fits are steps; within one the model's own order stands, and so does its ranking.
         calibrated = (1 - _ORDER) * self.classes.calibrated(mean) + _ORDER * mean
         return np.where(self._enough, calibrated, mean)
+
+    def _moved(self, mean: FloatArray) -> FloatArray:
+        """Return predictions recentred, where that is known, within what assays can report."""
+        if self.recentring is None:
+            return mean
+        return np.clip(mean + self.recentring.shift, self.floor, self.ceiling)
+
+    def at_limits(self, mean: FloatArray) -> dict[int, dict[str, FloatArray]]:
+        """Return the probability of standing at each limit, by task and ending of its column.
+
+        Parameters
+        ----------
+        mean : ndarray [M, T]
+            Predictions of what the assays report, before `probabilities`.
+        """
+        return self.odds.of(self._moved(mean))
 
     def called(self, p: FloatArray) -> FloatArray:
         """Return whether calibrated probabilities [M, T] reach the thresholds; NaN without one."""
@@ -339,6 +365,7 @@ class Calibration:
             "basis": np.array(self.basis or ""),
             "thresholds": self.thresholds,
             **({} if self.prior is None else self.prior.to_arrays()),
+            **self.odds.to_arrays(),
             **{f"intervals.{k}": v for k, v in self.intervals.to_arrays().items()},
             **{f"classes.{k}": v for k, v in self.classes.to_arrays().items()},
         }
@@ -383,6 +410,7 @@ class Calibration:
             basis,
             thresholds,
             BiasPrior.from_arrays(arrays),
+            odds=LimitOdds.from_arrays(arrays),
         )
 
 
@@ -419,7 +447,12 @@ def with_intervals(
         percent = "" if len(levels) == 1 else f"_{100 * level:g}"
         for ending, values in zip((LOWER, UPPER), both, strict=True):
             ends[ending + percent] = values
-    return replace(predicted, mean=calibration.probabilities(predicted.mean), ends=ends)
+    return replace(
+        predicted,
+        mean=calibration.probabilities(predicted.mean),
+        ends=ends,
+        at_limits=calibration.at_limits(predicted.mean),
+    )
 
 
 def best_threshold(y: FloatArray, p: FloatArray) -> float:

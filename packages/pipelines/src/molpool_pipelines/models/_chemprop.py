@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from chemprop_multitask import Ensemble, MoleculeData, SeparateModels
 from molpool_common import InputError, structures_of
+from multitask_models import AssayLimits
 
 from molpool_pipelines.models._descriptors import KEYS, stored_descriptors
 from molpool_pipelines.models._protocol import Kind, Predicted
@@ -38,6 +39,7 @@ class ChempropModel:
         self._n_descriptors, self._signature = part.n_descriptors, part.descriptors
         self._n_of_atoms, self._n_of_bonds = part.n_graph_features
         self._structure = part.structure
+        self._limits = AssayLimits.from_names(first.limits, self.task_names)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -51,7 +53,12 @@ class ChempropModel:
         return cls(Ensemble.load(path))
 
     def predict(
-        self, smiles: Sequence[str], batch_size: int, features: Mapping[str, Any] | None = None
+        self,
+        smiles: Sequence[str],
+        batch_size: int,
+        features: Mapping[str, Any] | None = None,
+        *,
+        latent: bool = False,
     ) -> Predicted:
         """Predict molecules whose SMILES RDKit reads.
 
@@ -63,6 +70,8 @@ class ChempropModel:
             Molecules predicted at a time.
         features : mapping, optional
             Of a model that takes some which no name says: those of files.
+        latent : bool
+            Predict the values behind the assays, which may lie beyond their limits.
 
         Raises
         ------
@@ -86,6 +95,7 @@ class ChempropModel:
                     hint="A model that was trained with such a file needs that of the table.",
                 )
         mean, sd = self._ensemble.predict(data, batch_size=batch_size)
+        mean = mean if latent else self._limits.report(mean)
         mean[gone], sd[gone] = np.nan, np.nan
         why = [
             (reason or "no descriptors") if lost else None

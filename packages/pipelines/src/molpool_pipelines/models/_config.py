@@ -133,8 +133,8 @@ class PredictConfig(FeatureFilesConfig):
     )
     latent: bool = Field(
         False,
-        description="for runs of auto, blend and tabular: predict the values behind the assays, "
-        "which may lie beyond the floors and ceilings that the run found, and intervals likewise",
+        description="predict the values behind the assays, which may lie beyond the floors and "
+        "ceilings that the run learnt, and intervals likewise; not for models over bags",
     )
     strata_column: str | None = Field(
         None, description="column of strata, for runs that have them; by default that of the run"

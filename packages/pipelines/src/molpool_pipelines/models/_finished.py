@@ -29,7 +29,14 @@ from molpool_pipelines.models._calibration import Calibration
 from molpool_pipelines.models._config import Combination
 from molpool_pipelines.models._files import TABULAR, model_files, run_section
 from molpool_pipelines.models._tabular import mix
-from molpool_pipelines.runs import BAGS_FOLDER, OUTSIDE, TABULAR_FOLDER, about_tasks
+from molpool_pipelines.runs import (
+    AT_CEILING,
+    AT_FLOOR,
+    BAGS_FOLDER,
+    OUTSIDE,
+    TABULAR_FOLDER,
+    about_tasks,
+)
 from molpool_pipelines.scores import Predictions, aligned, pair_rows, read_predictions
 
 
@@ -268,7 +275,7 @@ class Combined:
             columns.append(_series(f"{task} predicted", mean))
             if np.isfinite(sd).any() and self.tasks[task] == "regression":
                 columns.append(_series(f"{task}_sd", sd))
-            names = dict.fromkeys(n for f in frames for n in ends_of(task, f.columns))
+            names = dict.fromkeys(n for f in frames for n in _shared(task, f.columns))
             for name in names:
                 ends = _stacked(frames, name)
                 # Ends of models that say none would be made up by the others.
@@ -284,8 +291,14 @@ def own_task(task: str, model: str) -> str:
 
 
 def _columns_of(task: str, columns: Sequence[str]) -> list[str]:
-    own = [f"{task} predicted", f"{task}_sd", *ends_of(task, columns), f"{task} decision"]
+    own = [f"{task} predicted", f"{task}_sd", *_shared(task, columns), f"{task} decision"]
     return [name for name in own if name in columns]
+
+
+def _shared(task: str, columns: Sequence[str]) -> list[str]:
+    """Return what is said of a task besides, of which several models have the weighted mean."""
+    odds = [task + ending for ending in (AT_FLOOR, AT_CEILING) if task + ending in columns]
+    return [*ends_of(task, columns), *odds]
 
 
 def _stacked(frames: Sequence[pl.DataFrame], name: str) -> FloatArray:

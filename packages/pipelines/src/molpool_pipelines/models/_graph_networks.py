@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from chemprop_multitask import (
@@ -33,7 +33,7 @@ from molpool_common import (
     tell,
     write_text,
 )
-from multitask_models import AssayLimits, Labels, find_limits
+from multitask_models import AssayLimits, Labels
 
 DESCRIBED = "networks.json"
 """What stands beside the networks in their folder."""
@@ -59,8 +59,8 @@ class GraphNetworks:
         it; 0: all train, to the last epoch.
     with_features : bool
         Whether the head takes the molecules' features beside the learned fingerprint.
-    find_limits : bool
-        Whether floors and ceilings of assays are looked for in the labels, and learnt as bounds.
+    limits : None, "auto" or array_like [T, 2]
+        Floors and ceilings of the assays, at which labels are learnt as bounds; "auto" finds them.
     seed : int
         Of weights and order of the rows.
     cache : str
@@ -77,7 +77,7 @@ class GraphNetworks:
         n_networks: int = 1,
         val_share: float = 0.0,
         with_features: bool = False,
-        find_limits: bool = True,
+        limits: Literal["auto"] | FloatArray | None = "auto",
         seed: int = 0,
         cache: str = "auto",
     ) -> None:
@@ -88,7 +88,7 @@ class GraphNetworks:
         self.n_networks = n_networks
         self.val_share = val_share
         self.with_features = with_features
-        self._find_limits = find_limits
+        self._limits = limits
         self._seed = seed
         self._store = GraphStore(cache_folder(cache))
 
@@ -135,9 +135,7 @@ class GraphNetworks:
     def _learnt(self, y: FloatArray, censoring: SignArray | None) -> Labels:
         """Return labels as they are learnt; set what is known of tasks before any network."""
         labels = Labels.checked(y, censoring, None, list(self.task_types))
-        self.limits_ = (
-            find_limits(labels) if self._find_limits else AssayLimits.none(len(self.task_names))
-        )
+        self.limits_ = AssayLimits.of(self._limits, labels)
         labels = self.limits_.censor(labels)
         self.single_values_ = labels.single_values()
         grouped = {name for group in self.groups for name in group}

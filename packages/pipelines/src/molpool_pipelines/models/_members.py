@@ -60,8 +60,8 @@ class MemberSettings:
         Of the tasks.
     seed : int
         Of weights, batches and trees.
-    find_limits : bool
-        Whether floors and ceilings of assays are looked for in the labels.
+    limits : None, "auto" or array_like [T, 2]
+        Floors and ceilings of the assays, as models take them.
     options : mapping of str to value
         Parameters of the model that are not its defaults.
     task_names : tuple of str, length T
@@ -71,7 +71,7 @@ class MemberSettings:
     blocks: tuple[Block, ...]
     task_types: tuple[TaskType, ...]
     seed: int = 0
-    find_limits: bool = True
+    limits: Literal["auto"] | FloatArray | None = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
     task_names: tuple[str, ...] = ()
 
@@ -79,7 +79,7 @@ class MemberSettings:
         """Return the parameters that every model takes."""
         return {
             "task_kinds": list(self.task_types),
-            "limits": "auto" if self.find_limits else None,
+            "limits": self.limits,
             **self.options,
         }
 
@@ -101,7 +101,7 @@ def _networks(settings: MemberSettings) -> GraphNetworks:
     return GraphNetworks(
         task_names=settings.task_names,
         task_types=settings.task_types,
-        find_limits=settings.find_limits,
+        limits=settings.limits,
         seed=settings.seed,
         **settings.options,
     )

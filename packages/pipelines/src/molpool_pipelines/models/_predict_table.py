@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -260,11 +260,11 @@ def _model_paths(config: PredictConfig) -> list[Path]:
     paths = [Path(path) for path in given]
     for path in paths:
         check_model_path(path, "models" if config.models else "model_dir")
-        if config.latent and not is_tabular(path):
+        if config.latent and is_mil(path):
             raise InputError(
                 "--latent",
-                expected="runs of molpool-train auto, blend or tabular, which learn assays' limits",
-                found="another model",
+                expected="models of molecules, which learn the limits of assays",
+                found="a model over bags",
                 where=str(path),
             )
     twice = [str(p) for i, p in enumerate(paths) if p.absolute() in map(Path.absolute, paths[:i])]
@@ -659,18 +659,11 @@ class ChunkPredictor:
         if self.stop_at_bad:
             _refuse_bad(frame, read.reasons)
         texts = [smiles[i] or "" for i in read.rows.tolist()]
-        if self.latent:
-            from molpool_pipelines.models._tabular import TabularModel
-
-            assert isinstance(self.model, TabularModel)
-            return read, self.model.predict(texts, self.batch_size, latent=True)
-        if not self.files:
-            return read, self.model.predict(texts, self.batch_size)
-        from molpool_pipelines.models._chemprop import ChempropModel
-
-        assert isinstance(self.model, ChempropModel)
-        features = self.files.of_rows(frame["row"].to_numpy()[read.rows] - 1)
-        return read, self.model.predict(texts, self.batch_size, features)
+        # Models over bags know no limits, and none but Chemprop's takes files.
+        asked: dict[str, Any] = {"latent": True} if self.latent else {}
+        if self.files:
+            asked["features"] = self.files.of_rows(frame["row"].to_numpy()[read.rows] - 1)
+        return read, self.model.predict(texts, self.batch_size, **asked)
 
     def _with_intervals(
         self,
@@ -683,9 +676,11 @@ class ChunkPredictor:
         shift = None
         if self.shift is not None and distance is not None:
             shift = self.shift.of(smiles, distance)
-        return with_intervals(
+        found_with = with_intervals(
             predicted, self.calibration, self.levels, distance=distance, strata=strata, shift=shift
         )
+        # A value behind the assay stands at no limit.
+        return replace(found_with, at_limits={}) if self.latent else found_with
 
     def _similarity(self, read: _Read, found: Nearest | None, n: int) -> list[pl.Series]:
         if found is None or self.training is None:

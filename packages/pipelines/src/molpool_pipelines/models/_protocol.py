@@ -34,6 +34,8 @@ class Predicted:
     ends : mapping of str to ndarray [N, T]
         Ends of intervals, by the ending of their columns: ``_lower`` and ``_upper`` of a single
         level, ``_lower_80`` and the like of several.
+    at_limits : mapping of int to (mapping of str to ndarray [N])
+        By task, the probability that its assay reports a limit, by the ending of its column.
     """
 
     mean: FloatArray
@@ -41,11 +43,12 @@ class Predicted:
     decisions: BoolArray | None
     reasons: list[str | None]
     ends: Mapping[str, FloatArray] = field(default_factory=dict)
+    at_limits: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
 
     def to_columns(
         self, tasks: Sequence[str], types: Sequence[TaskType], rows: IntArray, n: int
     ) -> list[pl.Series]:
-        """Return, of each task, ``TASK predicted``, ``TASK_sd``, intervals and decisions.
+        """Return, of each task, ``TASK predicted``, ``TASK_sd``, intervals, limits and decisions.
 
         Parameters
         ----------
@@ -66,6 +69,8 @@ class Predicted:
             # A probability has no interval.
             for ending, ends in self.ends.items() if types[t] == "regression" else ():
                 columns.append(spread(task + ending, ends[:, t], rows, n))
+            for ending, p in self.at_limits.get(t, {}).items():
+                columns.append(spread(task + ending, p, rows, n))
             if self.decisions is not None:
                 called = self.decisions[:, t].astype(np.float64)
                 # False would say "negative" of a row that was not predicted.

@@ -133,11 +133,9 @@ def strata_figure(scores: Scores) -> Figure:
     )
     rows = []
     for stratum in scores.strata:
-        own = [s for s in stratum.scores if s.metric == metric]
-        # A table of one task has no mean over tasks; its own score stands for it.
-        best = [s for s in own if s.task == MACRO] or (own if len(own) == 1 else [])
-        if best and best[0].value is not None:
-            rows.append((f"{stratum.kind}: {stratum.name}", best[0].value, best[0].interval))
+        found = stratum.summary(metric)
+        if found is not None and found.value is not None:
+            rows.append((f"{stratum.kind}: {stratum.name}", found.value, found.interval))
     figure = new_figure(6.0, 0.8 + 0.3 * max(len(rows), 1))
     axis = figure.subplots()
     for y, (_, value, interval) in enumerate(rows):

@@ -84,12 +84,12 @@ def _table(scored: Sequence[Scored], caption: str) -> Table:
 
 def _strata(strata: Sequence[Stratum], noun: str) -> list[Section]:
     """Return the means over tasks by stratum; of a single task, its values."""
-    metrics = [m for m in ("ma_rae", "mae", "roc_auc") if any(_of(s, m) for s in strata)]
+    metrics = [m for m in ("ma_rae", "mae", "roc_auc") if any(s.summary(m) for s in strata)]
     rows: list[list[Cell]] = []
     for stratum in strata:
         row: list[Cell] = [stratum.kind, stratum.name, stratum.n]
         for metric in metrics:
-            one = _of(stratum, metric)
+            one = stratum.summary(metric)
             row.append(None if one is None else one.value)
             row += [None, None] if one is None or one.interval is None else list(one.interval)
         rows.append(row)
@@ -100,9 +100,3 @@ def _strata(strata: Sequence[Stratum], noun: str) -> list[Section]:
     )
     title = f"By group of {noun}s"
     return [Section(title, [Table(heads, rows, caption=caption)])] if rows else []
-
-
-def _of(stratum: Stratum, metric: str) -> Scored | None:
-    own = [s for s in stratum.scores if s.metric == metric]
-    means = [s for s in own if s.task == MACRO]
-    return means[0] if means else own[0] if len(own) == 1 else None

@@ -1,3 +1,5 @@
+from ._columns import AT_CEILING as AT_CEILING
+from ._columns import AT_FLOOR as AT_FLOOR
 from ._columns import DRAW_WEIGHT as DRAW_WEIGHT
 from ._columns import EARLIER_SPLIT as EARLIER_SPLIT
 from ._columns import LOSS_WEIGHT as LOSS_WEIGHT

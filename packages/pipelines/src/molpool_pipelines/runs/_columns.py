@@ -24,6 +24,9 @@ SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 LOWER, UPPER = "_lower", "_upper"
 """Endings of the columns of a task's interval."""
 
+AT_FLOOR, AT_CEILING = "_at_floor", "_at_ceiling"
+"""Endings of the probability that the assay reports its floor or ceiling, where it has one."""
+
 SPLIT = "split"
 TIME, SIMILARITY, STRATUM = "time", "similarity", "stratum"
 """Columns of the rows of a run: when measured, how near to training, which series or project."""
@@ -43,7 +46,8 @@ OWN_COLUMNS = frozenset(
 """Columns of tables of predictions that are of no task."""
 
 _TRUTH = " truth"
-_ENDINGS = (" predicted", "_sd", LOWER, UPPER, " modifier", " decision", _TRUTH)
+_OF_NUMBERS = ("_sd", LOWER, UPPER, AT_FLOOR, AT_CEILING)
+_ENDINGS = (" predicted", *_OF_NUMBERS, " modifier", " decision", _TRUTH)
 
 LOSS_WEIGHT = "loss weight: "
 DRAW_WEIGHT = "draw weight: "

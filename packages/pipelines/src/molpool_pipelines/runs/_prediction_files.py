@@ -1,7 +1,8 @@
 """Files of predictions: the names of their columns, and a description that says what each is.
 
 In a file the prediction of ``TASK`` is ``TASK``, beside it ``TASK_sd``, ``TASK_lower``,
-``TASK_upper``, ``TASK_class`` and, where it was measured, ``TASK_measured`` and ``TASK_modifier``.
+``TASK_upper``, ``TASK_at_floor``, ``TASK_at_ceiling``, ``TASK_class`` and, where it was measured,
+``TASK_measured`` and ``TASK_modifier``.
 Where one of these names is itself a task, the other column yields (``x sd`` beside the tasks ``x``
 and ``x_sd``), and the description in the file's metadata says which column is what. In memory the
 names are those of `molpool_pipelines.runs._columns`, which files had until 2026.
@@ -20,11 +21,20 @@ from molpool_common import (
     TaskType,
     checked,
     table_metadata,
+    table_reading,
     unit_of,
     write_table,
 )
 
-from molpool_pipelines.runs._columns import OUTSIDE, OWN_COLUMNS, SPLIT, truth_column, with_split
+from molpool_pipelines.runs._columns import (
+    AT_CEILING,
+    AT_FLOOR,
+    OUTSIDE,
+    OWN_COLUMNS,
+    SPLIT,
+    truth_column,
+    with_split,
+)
 from molpool_pipelines.runs._folder import PREDICTIONS
 
 if TYPE_CHECKING:
@@ -44,6 +54,8 @@ _IN_MEMORY = {
     "sd": "_sd",
     "lower": "_lower",
     "upper": "_upper",
+    "at_floor": AT_FLOOR,
+    "at_ceiling": AT_CEILING,
     "class": " decision",
     "modifier": " modifier",
 }
@@ -316,6 +328,8 @@ def read_run_predictions(folder: str | Path, name: str = PREDICTIONS) -> pl.Data
     import polars as pl
 
     path = checked(Path(folder) / name)
+    # Without the digests of its folder, the checksums of its pages are left.
+    table_reading(path, key=name)
     frame = in_memory(pl.read_parquet(path), table_metadata(path))
     called = [c for c in frame.columns if c.endswith(" decision")]
     frame = frame.with_columns(pl.col(called).cast(pl.Boolean))

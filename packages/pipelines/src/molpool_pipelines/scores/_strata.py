@@ -20,6 +20,7 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores._metrics import Resampling, Scored, score_tasks
 from molpool_pipelines.scores._predictions import Predictions
 
@@ -78,6 +79,11 @@ class Stratum:
     name: str
     n: int
     scores: tuple[Scored, ...]
+
+    def summary(self, metric: str) -> Scored | None:
+        """Return the mean over tasks of a metric; of a single task its own score, else None."""
+        own = {s.task: s for s in self.scores if s.metric == metric}
+        return own.get(MACRO) or (next(iter(own.values())) if len(own) == 1 else None)
 
 
 def score_strata(

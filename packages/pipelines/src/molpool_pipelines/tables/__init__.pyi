@@ -1,3 +1,6 @@
+from ._assay_limits import as_bounds as as_bounds
+from ._assay_limits import assay_limits as assay_limits
+from ._assay_limits import limits_in_words as limits_in_words
 from ._cells import strata_of as strata_of
 from ._duplicates import merge_duplicates as merge_duplicates
 from ._given_split import is_unused as is_unused
@@ -31,7 +34,6 @@ from ._task_types import find_task_types as find_task_types
 from ._values import constant_notes as constant_notes
 from ._values import describe_signs as describe_signs
 from ._values import exact_labels as exact_labels
-from ._values import limits_in_words as limits_in_words
 from ._values import read_signs as read_signs
 from .profile._page import describe_and_report as describe_and_report
 from .profile._reading import Columns as Columns

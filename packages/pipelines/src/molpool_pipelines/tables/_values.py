@@ -7,7 +7,6 @@ and 0 where it is the value itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +15,7 @@ from molpool_common import (
     FloatArray,
     InputError,
     IntArray,
-    MoleculeTable,
     SignArray,
-    from_scale,
     listed,
 )
 
@@ -247,25 +244,3 @@ def merge_bounds(
     only_below = free & np.isfinite(below) & np.isinf(above)
     labels = np.where(only_above, above, np.where(only_below, below, merged))
     return labels, only_above.astype(np.int8) - only_below.astype(np.int8)
-
-
-def limits_in_words(table: MoleculeTable, kinds: Sequence[TaskType]) -> str:
-    """Return the floors and ceilings of assays that labels show, in the table's units; "" for none.
-
-    Parameters
-    ----------
-    table : MoleculeTable
-        N rows of T tasks.
-    kinds : sequence of {"regression", "classification"}, length T
-        What the tasks are.
-    """
-    from multitask_models import Labels, find_limits
-
-    labels = Labels.checked(table.targets, table.censoring, None, list(kinds))
-    found, scales = find_limits(labels), table.of_scales
-    # Limits are looked for on the scale that is learnt, where plateaus show as models see them.
-    floor, ceiling = from_scale(np.stack([found.floor, found.ceiling]), scales)
-    values = from_scale(labels.values, scales)
-    return replace(found, floor=floor, ceiling=ceiling).describe(
-        replace(labels, values=values), table.task_names
-    )

@@ -33,7 +33,7 @@ def looks_curved(rows: StoredRows, summaries: Stage1CoeffSummaries) -> bool:
     scale = np.where(scale > 0, scale, 1.0)
     together, own = np.zeros((2 * P + 2, 2 * P + 2)), _OfPairs(P)
     for block in (block for part in rows for block in part.blocks()):
-        z, found = block_errors(block, summaries)
+        z, found = _errors(block, summaries)
         z /= scale
         design = np.concatenate([np.ones((*z.shape[:2], 1)), z, z**2, found[..., None]], axis=2)
         flat = design.reshape(-1, design.shape[2])
@@ -42,9 +42,7 @@ def looks_curved(rows: StoredRows, summaries: Stage1CoeffSummaries) -> bool:
     return bool(own.clear or _together(together, P))
 
 
-def block_errors(
-    block: SortedRows, summaries: Stage1CoeffSummaries
-) -> tuple[FloatArray, FloatArray]:
+def _errors(block: SortedRows, summaries: Stage1CoeffSummaries) -> tuple[FloatArray, FloatArray]:
     """Return regressors [K, n, P] and errors over σ [K, n] of rows."""
     z = summaries.features.transform(block.covariates)
     found = weighed(block, z, summaries)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from rt_ridge.tables._keys import check_ids
 if TYPE_CHECKING:
     import polars as pl
 
-MissingCovariates = Literal["error", "run_median"]
 INDICATOR = "_missing"
 """Ending of the column that is 1 where a covariate was missing."""
 
@@ -73,11 +72,6 @@ class Mapped:
     n_missing_species: int
     n_over_limit: int
     collisions: pl.DataFrame
-
-    def by_library(self, column: str) -> dict[str, pl.DataFrame]:
-        """Return the rows of each library, by its name."""
-        parts = self.frame.partition_by(column, as_dict=True, maintain_order=True)
-        return {str(key[0]): part for key, part in sorted(parts.items(), key=lambda i: str(i[0]))}
 
 
 def map_species(

@@ -6,8 +6,9 @@ Task groups of a fold are given, or measured on its training rows alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from chemprop_multitask import (
@@ -22,7 +23,7 @@ from chemprop_multitask import (
     build_model,
     separate_groups,
 )
-from molpool_common import Metric, cache_folder
+from molpool_common import FloatArray, Metric, cache_folder
 from sampling_core import Sampling, sampling_from_config
 from task_affinity import select_groups
 
@@ -30,7 +31,6 @@ from molpool_pipelines.affinity import measure_affinity
 from molpool_pipelines.fitting import TrainChempropConfig, find_descriptors
 from molpool_pipelines.models import Descriptors
 from molpool_pipelines.studies._molecules import (
-    FoldScorer,
     InnerFold,
     StudyData,
     label,
@@ -38,9 +38,15 @@ from molpool_pipelines.studies._molecules import (
 )
 from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.studies.chemprop._space import trial_config
-from molpool_pipelines.tables import MoleculeTable, TaskType
+from molpool_pipelines.tables import MoleculeTable, TaskType, as_bounds, assay_limits
+
+if TYPE_CHECKING:
+    from multitask_models import AssayLimits
 
 _log = logging.getLogger(__name__)
+
+Score = Callable[[FloatArray], dict[str, float]]
+"""Of predictions [N, T], by task."""
 
 
 def for_tasks(
@@ -155,7 +161,8 @@ class ChempropObjective:
         # Once for all folds and trials; they take longer than a short training.
         graphs.graphs(data.rest.modelled)
         extra = find_descriptors(config)
-        self._folds = [_Fold(fold, data.task_types, graphs, extra) for fold in data.folds]
+        limits = assay_limits(config.limits, data.rest, data.task_types)
+        self._folds = [_Fold(fold, data.task_types, graphs, extra, limits) for fold in data.folds]
 
     def run_fold(
         self, params: Mapping[str, Any], fold: int, on_epoch_end: OnEpochEnd, seed: int
@@ -173,7 +180,8 @@ class ChempropObjective:
         )
         config = with_measured_groups(config, rows.train, rows.task_types)
         groups = separate_groups(config, rows.train.task_names)
-        run = _Run(config, rows, self._scorers[fold], self._name, seed)
+        scorer = self._scorers[fold]
+        run = _Run(config, rows, lambda p: scorer(rows.limits.report(p)), self._name, seed)
         return run.of_groups(groups, on_epoch_end) if groups else run.of_all(on_epoch_end)
 
 
@@ -186,13 +194,18 @@ class _Fold:
         kinds: tuple[TaskType, ...],
         graphs: GraphStore,
         descriptors: Descriptors | None,
+        limits: AssayLimits,
     ) -> None:
-        self.tables = fold
         self.graphs = graphs
         self.task_types = tuple(kinds[t] for t in fold.columns)
         self.descriptors = descriptors
-        self.train = self.data(fold.train)
-        self.val = self.data(fold.val)
+        self.limits = limits.of_tasks(fold.columns)
+        train, val = (
+            as_bounds(table, self.task_types, self.limits) for table in (fold.train, fold.val)
+        )
+        self.tables = replace(fold, train=train, val=val)
+        self.train = self.data(train)
+        self.val = self.data(val)
 
     def data(self, table: MoleculeTable, weights: RowWeights | None = None) -> MoleculeData:
         """Return a table's molecules as networks take them."""
@@ -204,7 +217,7 @@ class _Run:
     """One trial's training on one fold."""
 
     def __init__(
-        self, config: TrainChempropConfig, fold: _Fold, scorer: FoldScorer, metric: str, seed: int
+        self, config: TrainChempropConfig, fold: _Fold, scorer: Score, metric: str, seed: int
     ) -> None:
         # Nothing is resumed within a fold.
         update = {"checkpoint_every_steps": None}

@@ -41,6 +41,7 @@ from molpool_pipelines.studies._space import Space, with_values
 from molpool_pipelines.studies._trials import Direction, FoldResult, Objective, OnEpochEnd, Problem
 from molpool_pipelines.studies.tabular._config import HPOTabularConfig
 from molpool_pipelines.studies.tabular._space import own_values, tabular_space, trial_config
+from molpool_pipelines.tables import assay_limits
 
 if TYPE_CHECKING:
     from molecule_features import Features
@@ -167,6 +168,7 @@ class TabularObjective:
         self._config, self._data, self._name = config, data, metric.name
         self._scorers = make_scorers(metric, data)
         self._features: dict[str, Features] = {}
+        self._limits = assay_limits(config.limits, data.rest, data.task_types)
         self._place = {smiles: row for row, smiles in enumerate(data.rest.modelled)}
 
     def run_fold(
@@ -192,7 +194,8 @@ class TabularObjective:
         found = self._of(config.features)
         kinds = tuple(self._data.task_types[t] for t in fold.columns)
         options = config.mlp.model_dump() if name == "mlp" else {}
-        settings = MemberSettings(found.blocks, kinds, seed, config.limits == "auto", options)
+        bounds = self._limits.of_tasks(fold.columns).bounds
+        settings = MemberSettings(found.blocks, kinds, seed, bounds, options)
         y = fold.train.targets
         sampler = None
         if name == "mlp":

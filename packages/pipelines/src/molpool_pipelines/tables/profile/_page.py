@@ -26,9 +26,9 @@ from molpool_common import (
 from rich.table import Table as ScreenTable
 
 from molpool_pipelines.runs import write_rejected
+from molpool_pipelines.tables._assay_limits import assay_limits, limits_in_words
 from molpool_pipelines.tables._given_split import is_unused
 from molpool_pipelines.tables._table_config import TaskType
-from molpool_pipelines.tables._values import limits_in_words
 from molpool_pipelines.tables.profile._figures import (
     class_shares,
     label_counts,
@@ -182,13 +182,12 @@ def limits_note(table: MoleculeTable, tasks: Sequence[TaskProfile]) -> str | Non
     kinds: list[TaskType] = [
         "regression" if task.positives is None else "classification" for task in tasks
     ]
-    said = limits_in_words(table, kinds)
+    said = limits_in_words(assay_limits(["auto"], table, kinds), table, kinds)
     if not said:
         return None
     return (
-        f"Limits of assays: {said}. The truth is there or beyond: models of molpool-train auto, "
-        "blend and tabular learn such labels as bounds, and molpool-evaluate predict --latent says "
-        "what lies beyond."
+        f"Limits of assays: {said}. The truth is there or beyond: models of molecules learn such "
+        "labels as bounds (--limits), and molpool-evaluate predict --latent says what lies beyond."
     )
 
 
