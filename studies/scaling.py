@@ -40,7 +40,7 @@ C CC CCC C(C)C CCCC CC(C)C N NC N(C)C O OC OCC F Cl Br C#N C(F)(F)F C(=O)N C(=O)
 S(C)(=O)=O S(N)(=O)=O SC C3CC3 N3CCOCC3 N3CCCCC3 CO CCO CN CCN C(C)(C)C NC(C)=O c3ccccc3 c3ccncc3
 c3ccccc3F c3ccccc3C n3cccn3 OC(F)F OCCO CC#N C=C C#C CCl CBr CF OCC3CC3
 """
-"""Three of these at a ring make some 600 000 molecules."""
+"""Three of these at a ring make some 600 000 molecules, and as many hydrates."""
 
 
 class Pipeline(NamedTuple):
@@ -66,7 +66,8 @@ PIPELINES = {
         10_000,
     ),
     "predict": Pipeline(
-        "evaluate predict --model-dir {here}/model --data-path {table} --output {predicted}"
+        "evaluate predict --model-dir {here}/model --data-path {table} --output {predicted}",
+        1_000_000,
     ),
     "score": Pipeline(
         "evaluate score --predictions {predicted} --data-path {table} --save-dir {out}"
@@ -89,8 +90,8 @@ def molecules(n: int) -> pl.DataFrame:
     """Return n molecules with two made-up values."""
     rng = np.random.default_rng(0)
     groups = GROUPS.split()
-    every = product(groups, groups, groups, RINGS)
-    smiles = [ring.format(a=a, b=b, c=c) for a, b, c, ring in islice(every, n)]
+    every = product(("", ".O"), groups, groups, groups, RINGS)
+    smiles = [ring.format(a=a, b=b, c=c) + water for water, a, b, c, ring in islice(every, n)]
     rng.shuffle(smiles)
     noise = rng.standard_normal((2, n))
     size = np.array([len(text) for text in smiles]) / 10
@@ -136,7 +137,7 @@ def run(results: Results, names: list[str], most: int) -> None:
         for n in (n for n in SIZES if n <= most):
             there = here / f"{n}.csv"
             predicted = here / f"predicted-{n}.parquet"
-            molecules(min(n, 100_000)).write_csv(there)
+            molecules(min(n, 1_000_000)).write_csv(there)
             retention_times(min(n, 1_000_000)).write_parquet(here / f"rt-{n}.parquet")
             for name in names:
                 pipeline = PIPELINES[name]

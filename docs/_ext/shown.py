@@ -56,7 +56,10 @@ SMALL: Mapping[str, Mapping[str, str]] = {
     "train chemprop": GRAPH,
     "train auto": FEATURES,
     "train mil": BAGS,
-    "hpo chemprop": {"--training.epochs": "1"},
+    "hpo chemprop": {
+        "--training.epochs": "1",
+        "--task-affinity.affinity-batch-size": "16",
+    },
     "hpo mil": {
         "--task-kind": "regression",
         "--training.epochs": "1",
@@ -193,6 +196,8 @@ def write_other_inputs(folder: Path) -> None:
     np.savez(folder / "extra.npz", rng.normal(size=(len(assays), 3)))
     bags = pl.DataFrame({"bag_id": np.arange(240) // 3}).with_columns(
         label=pl.col("bag_id") % 2, witness=(pl.col("bag_id") % 2) * (pl.int_range(240) % 3 == 0),
+        crystal=pl.format("form {}", pl.col("bag_id") % 3),
+        **{"yield": pl.col("bag_id") * 7 % 11 / 10},
         **{f"f{i}": pl.Series(rng.normal(size=240)) for i in (1, 2, 3)},
     )  # fmt: skip
     bags.write_csv(folder / "bags.csv")

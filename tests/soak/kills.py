@@ -57,6 +57,8 @@ class Written(NamedTuple):
     command: str
     again: str = ""
     overwrite: bool = False
+    copied: str = ""
+    """Folder that is copied to ``o`` first."""
 
 
 COMMANDS = {
@@ -108,6 +110,35 @@ COMMANDS = {
         "evaluate compare --predictions runs/single runs/grouped --common-rows true "
         "--n-bootstrap 100 --output o/c.csv",
         overwrite=True,
+    ),
+    "hpo-retrain": Written(
+        "hpo retrain --study-dir o --name again --baselines false", copied="studies/chemprop"
+    ),
+    "rt-plot": Written(
+        "rt plot --runs rt/ridge rt/pooled --evaluation expected/rt/evaluation --formats png "
+        "--save-dir o"
+    ),
+    "rt-report": Written(
+        "rt report --runs rt/ridge --evaluation expected/rt/evaluation --output o/r.html",
+        overwrite=True,
+    ),
+    "rt-coefficients": Written(
+        "rt coefficients --artefact rt/ridge --output o/c.csv", overwrite=True
+    ),
+    "rt-simulate": Written("rt simulate --n-species 12 --n-compounds 40 --save-dir o"),
+    "rt-shift": Written(
+        "rt shift --replicates 2 --anchors 0 3 --simulate.n-species 12 --simulate.n-compounds 40 "
+        "--save-dir o"
+    ),
+    "rt-run": Written("rt run --simulate.n-species 12 --simulate.n-compounds 40 --save-dir o"),
+    "affinity-figures": Written(
+        "affinity --data-path demo.csv --smiles-column SMILES --target-columns LogP LogS QED "
+        "--save-path o/affinity.npz --plot-heatmap o/heatmap.png --report o/report.html "
+        "--n-bootstrap 10"
+    ),
+    "describe": Written("data describe demo.csv --output o/d.html", overwrite=True),
+    "report": Written(
+        "evaluate report --run runs/single --n-bootstrap 100 --output o/r.html", overwrite=True
     ),
     "demo": Written("data demo --output o/d.csv --n 100", overwrite=True),
     "fetch": Written("data fetch biogen --into o"),
@@ -235,7 +266,10 @@ class Soak:
     def _place(self, name: str) -> Path:
         work = self.root / f"work-{name}"
         shutil.copytree(self.root / "tables", work)
-        (work / "o").mkdir()
+        if copied := COMMANDS[name].copied:
+            shutil.copytree(work / copied, work / "o")
+        else:
+            (work / "o").mkdir()
         return work
 
     def _run(

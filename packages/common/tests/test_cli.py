@@ -76,6 +76,16 @@ class TestGuarded:
         assert said.count("\n") == 1
         assert "--resume" in said
 
+    def test_a_full_disk_is_told_by_the_file_that_is_written(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = os.strerror(errno.ENOSPC)
+        assert guarded("p", stop(OSError(f"{words} (os error {errno.ENOSPC})"))) == 1  # polars
+        assert guarded("p", stop(OSError(errno.ENOSPC, words, "/tmp/x", None, "model.pt"))) == 1
+        first, second = capsys.readouterr().err.splitlines()
+        assert first.startswith(f"p: {words}. Free")
+        assert second.startswith(f"p: 'model.pt': {words}. Free")
+
     def test_interrupt(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert guarded("p", stop(KeyboardInterrupt())) == 130
         assert capsys.readouterr().err == "\np: Interrupted.\n"

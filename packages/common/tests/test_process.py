@@ -108,3 +108,18 @@ def test_collections_pass_over_what_was_there_before() -> None:
         assert of_old() is not None
     gc.collect()
     assert of_old() is None
+
+
+def test_a_process_ends_with_the_one_that_started_it() -> None:
+    child = (
+        "import time; from molpool_common._process import end_with_parent\n"
+        "end_with_parent(); print('here', flush=True); time.sleep(60)"
+    )
+    parent = (
+        "import os, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline(); os.kill(os.getpid(), 9)"
+    )
+    # The child has our pipe of errors open until it ends.
+    run = subprocess.run([sys.executable, "-c", parent], stderr=subprocess.PIPE, timeout=30)
+    assert run.returncode == -9

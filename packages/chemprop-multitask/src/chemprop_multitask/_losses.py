@@ -105,8 +105,10 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         if weights is not None:
             cells = cells * weights.view(-1, 1)
         # A product with the mask would let an infinite loss without a label through as NaN.
-        self.total_loss += over_ranks(torch.where(mask, cells, 0.0).sum(dim=0))
-        self.num_samples += over_ranks(mask.sum(dim=0))
+        summed = torch.where(mask, cells, 0.0).sum(dim=0)
+        summed, counts = over_ranks(torch.stack([summed, mask.sum(dim=0).to(summed.dtype)]))
+        self.total_loss += summed
+        self.num_samples += counts.long()
 
     def compute(self) -> Tensor:
         """Return the average of all that was added; 0 where nothing had a label."""

@@ -107,6 +107,7 @@ from ._plotting import new_figure as new_figure
 from ._plotting import shortened as shortened
 from ._plotting import style as style
 from ._process import end_process as end_process
+from ._process import end_with_parent as end_with_parent
 from ._process import free_memory as free_memory
 from ._process import heed_ctrl_c as heed_ctrl_c
 from ._process import objects_kept as objects_kept

@@ -7,6 +7,8 @@ Exit codes: 0 done, 2 the user's input is wrong (one message, no traceback), 1 a
 from __future__ import annotations
 
 import errno
+import os
+import re
 import signal
 import sys
 import warnings
@@ -150,11 +152,22 @@ def _refusal(error: BaseException) -> str | None:
     for one in chain:
         # Some libraries say in words of their own what the disk said; what they missed on the way
         # is their own affair.
-        if isinstance(one, OSError) and one.errno in (_CURES if one is error else _OF_DISKS):
-            name = "" if one.filename is None else f"{str(one.filename)!r}: "
+        number = _number_of(one)
+        if number in (_CURES if one is error else _OF_DISKS):
+            # Of a file that is copied the second is the one that is written.
+            file = getattr(one, "filename2", None) or getattr(one, "filename", None)
+            name = "" if file is None else f"{str(file)!r}: "
             again = "then give the command again (--resume goes on with a run)"
-            return f"{name}{one.strerror}. {_CURES[one.errno or 0]}, {again}."
+            return f"{name}{os.strerror(number)}. {_CURES[number]}, {again}."
     return None
+
+
+def _number_of(error: BaseException) -> int:
+    """Return the system's number of an error; polars has it in its words alone."""
+    if not isinstance(error, OSError):
+        return 0
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return error.errno or (int(said[1]) if said else 0)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from time import monotonic
+from time import monotonic, perf_counter
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -283,6 +283,9 @@ def _itself(shared: SharedT) -> SharedT:
 _ASKED_EVERY = 2.0
 """Seconds after which a cluster is asked for its workers again."""
 
+_TASK_SECONDS, _MOST_JOINED = 0.5, 16
+"""Of work in a task of Dask's, to which quick groups are joined, and how many at most."""
+
 _AHEAD = 4
 """Items for each worker: the next are there before they are asked for, and few are held at once."""
 
@@ -326,9 +329,9 @@ def _on_dask(
     """Yield groups with their results as workers are done; of one that dies others take over."""
     from distributed import KilledWorker, as_completed
 
-    running: dict[Any, list[ItemT]] = {}
+    running: dict[Any, list[list[ItemT]]] = {}
     # Workers of a queue come and go; to ask for them takes longer than a small group.
-    most, asked = 0, -math.inf
+    most, asked, joined = 0, -math.inf, 1
 
     def submitted() -> Iterator[Any]:
         nonlocal most, asked
@@ -337,27 +340,39 @@ def _on_dask(
             most = 1 if alone else _AHEAD * max(1, len(client.nthreads()))
             asked = monotonic()
         while len(running) < most:
-            group = next(groups, None)
-            if group is None:
+            task = list(islice(groups, joined))
+            if not task:
                 return
             # Not pure: results go back at once and are not kept by what they were computed from.
-            future = client.submit(work, group, pure=False)
-            running[future] = group
+            future = client.submit(_timed, work, task, pure=False)
+            running[future] = task
             yield future
 
     finished = as_completed(list(submitted()))
     for future in finished:
-        group = running.pop(future)
+        task = running.pop(future)
         try:
-            yield group, future.result()
+            results, seconds = future.result()
         except KilledWorker:
             # The item at which workers die is found one by one.
-            if len(group) == 1:
-                yield group, [dead(group[0])]
+            each = [[item] for group in task for item in group]
+            if len(each) == 1:
+                yield each[0], [dead(each[0][0])]
             else:
-                each = iter([[item] for item in group])
-                yield from _on_dask(client, work, each, dead, alone=True)
+                yield from _on_dask(client, work, iter(each), dead, alone=True)
+        else:
+            if not alone:
+                joined = min(_MOST_JOINED, 1 + int(_TASK_SECONDS * len(task) / max(seconds, 1e-3)))
+            yield from zip(task, results, strict=True)
         finished.update(submitted())
+
+
+def _timed(
+    work: Callable[[Sequence[ItemT]], list[ResultT]], groups: Sequence[list[ItemT]]
+) -> tuple[list[list[ResultT]], float]:
+    """Return the results of groups, and the seconds that they took."""
+    begun = perf_counter()
+    return [work(group) for group in groups], perf_counter() - begun
 
 
 class _Pool(Generic[ItemT, ResultT]):

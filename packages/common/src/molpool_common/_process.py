@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -33,6 +34,9 @@ By default the memory of a training step goes back to the system and is asked fo
 page, in the next: a tenth of its time.
 """
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+_LOOKED_EVERY = 0.25
+"""Seconds; less than another command waits for the lock of a folder."""
 
 KEPT_SHAPES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 """For how many shapes oneDNN, and torch in front of it, keep what they prepared.
@@ -104,6 +108,21 @@ def end_process(code: int) -> NoReturn:
         with suppress(OSError, ValueError):  # closed, or the reader has gone
             stream.flush()
     os._exit(code)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone.
+
+    Killed, that one cannot end it; the folder would stay locked, and the work be nobody's.
+    """
+    parent = os.getppid()
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOKED_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def heed_ctrl_c() -> None:

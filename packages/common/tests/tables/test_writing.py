@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import openpyxl
@@ -13,6 +14,7 @@ from molpool_common import (
     check_output,
     frames_written,
     metadata_beside,
+    open_table,
     read_table,
     table_metadata,
     write_table,
@@ -127,3 +129,21 @@ def test_outputs_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         check_output(there, overwrite=True, inputs=[there])
     check_output(there, overwrite=True)
     check_output(tmp_path / "T.SDF")
+
+
+def test_a_flipped_bit_of_a_parquet_file_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "p.parquet", FRAME, metadata=META)
+    sound, good = path.read_bytes(), open_table(path)[0]
+    # Names of columns, which have no checksum as values have; and anything.
+    name = [8 * sound.index(FRAME.columns[-1].encode()) + bit for bit in range(8)]
+    refused = 0
+    for at in (*name, *random.Random(0).sample(range(8 * len(sound)), 100)):
+        damaged = bytearray(sound)
+        damaged[at // 8] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        try:
+            assert open_table(path)[0].equals(good)
+            assert table_metadata(path) == META
+        except InputError:
+            refused += 1
+    assert refused > 50

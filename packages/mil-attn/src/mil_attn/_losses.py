@@ -50,9 +50,9 @@ def masked_mean(
     if weights is not None:
         share = torch.where(counts, weights.to(cells.dtype), share)
     # Where nothing counts, 0/0 would be NaN; and a product of NaN with 0 as well.
-    summed = over_ranks((torch.where(counts, cells, 0.0) * share).sum(dim=dim))
-    total = over_ranks(share.sum(dim=dim))
-    return summed / torch.where(total > 0, total, 1.0)
+    summed = (torch.where(counts, cells, 0.0) * share).sum(dim=dim)
+    both = over_ranks(torch.stack([summed, share.sum(dim=dim)]))
+    return both[0] / torch.where(both[1] > 0, both[1], 1.0)
 
 
 class MultiTaskFocal(nn.Module):

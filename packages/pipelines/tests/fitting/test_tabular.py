@@ -254,6 +254,9 @@ def test_auto_leaves_what_the_user_chose(table):
     data = DataConfig(target_columns=["TPSA"], split_type="cluster")
     config = TrainAutoConfig(data_path=str(table), data=data, choose_split=False)
     assert choose(config) == (config, [])
+    data = data.model_copy(update={"split_type": "stratified"})
+    config = TrainAutoConfig(data_path=str(table), data=data)
+    assert choose(config) == (config, [])
 
 
 @pytest.mark.slow

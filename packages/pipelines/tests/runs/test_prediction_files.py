@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from molpool_common import InputError, RunFolder, table_metadata, write_table
+from molpool_common import SUMS, InputError, RunFolder, table_metadata, write_table
 from molpool_pipelines.runs import (
     as_file,
     described,
@@ -62,6 +62,16 @@ def test_files_are_read_as_they_were_in_memory(tmp_path: Path, ending: str) -> N
     assert found.sd is not None
     if ending == "parquet":
         assert read_run_predictions(run.path, path.name).equals(ROWS)
+        # Handed on without the digests of its folder: checksums of its pages are left.
+        (run.path / SUMS).unlink()
+        sound, refused = path.read_bytes(), 0
+        for at in range(40, 140):
+            path.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+            try:
+                assert read_run_predictions(run.path, path.name).equals(ROWS)
+            except InputError:
+                refused += 1
+        assert refused > 50
 
 
 def test_a_target_that_is_called_like_a_column_stays_a_target() -> None:

@@ -14,14 +14,17 @@ from typing import Any
 import hpo_toy
 import optuna
 import pytest
+import sqlalchemy
 from hpo_toy import ToyConfig, run
 from molpool_common import InputError
-from molpool_pipelines.studies._queue import Queue, origin
+from molpool_pipelines.studies import _storage
+from molpool_pipelines.studies._queue import Queue, Retry, origin
 from molpool_pipelines.studies._snapshot import Counts, StudySnapshot, read_study
 from molpool_pipelines.studies._storage import JournalFile
 from molpool_pipelines.studies._study import run_study
 from molpool_pipelines.studies._trials import Problem
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 
 def settings(folder: Path, **changes: Any) -> ToyConfig:
@@ -222,6 +225,30 @@ class TestStorage:
             run(settings(tmp_path / "study", study={"storage": address}))
         assert "sesame" not in str(error.value)
         assert not (tmp_path / "study").exists()
+
+    @pytest.mark.parametrize("times", [2, 99])
+    def test_a_database_whose_connection_breaks_is_asked_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+    ) -> None:
+        monkeypatch.setattr(_storage, "_PAUSES", (0.0, 0.0))
+        opened = _storage.open_storage(
+            f"sqlite:///{tmp_path}/s.db", heartbeat_interval=60, grace_period=120, stale=Retry(0)
+        )
+        study = optuna.create_study(storage=opened)
+        waiting = optuna.create_trial(state=TrialState.WAITING)
+        left = iter(range(times))
+
+        def drop(*_: Any) -> None:
+            if next(left, None) is not None:
+                raise OperationalError("", {}, Exception("it shuts down"))
+
+        sqlalchemy.event.listen(opened._backend.engine, "before_cursor_execute", drop)
+        if times > 2:
+            with pytest.raises(InputError, match="goes on answering; found sqlite"):
+                study.add_trial(waiting)
+            assert list(left)  # it gave up, and goes on once the database is back
+        study.add_trial(waiting)
+        assert [trial.number for trial in study.trials] == [0]
 
     def test_file_that_is_no_journal(self, tmp_path: Path) -> None:
         file = tmp_path / "table.csv"

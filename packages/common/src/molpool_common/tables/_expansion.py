@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import polars as pl
 from molpool_common._errors import InputError
 from molpool_common._input_files import FREE, unpacked_size
 from molpool_common.tables._files import compression_of, format_of, opened, shards
+from molpool_common.tables._footer import check_pages, footer_metadata
 from molpool_common.tables._settings import ReadConfig
 
 _BLOCK = 1 << 20
@@ -87,6 +88,9 @@ def without_panic() -> Iterator[None]:
 @without_panic()
 def _parquet_bytes(file: Path, limit: int) -> int:
     """Return what the columns take: repeated values are stored once."""
+    with suppress(ImportError):  # without pyarrow, an extra, nobody looks
+        if footer_metadata(file) is not None:
+            check_pages(file)
     lazy = pl.scan_parquet(file, glob=False)
     schema = lazy.collect_schema()
     rows = int(lazy.select(pl.len()).collect().item())

@@ -31,7 +31,6 @@ from molpool_common.tables._files import (
 from molpool_common.tables._layout import TextLayout, gone_through, refuse_repeated, text_layout
 from molpool_common.tables._marks import Mark, marks_of, rewritten, undecided
 from molpool_common.tables._settings import ReadConfig
-from molpool_common.tables._writing import table_metadata
 
 CHUNK_ROWS = 1_000_000
 """Rows in memory at a time, for each thread."""
@@ -350,10 +349,6 @@ def _occurrences(column: pl.Series, words: pl.Series) -> dict[str, int]:
 @without_panic()
 def _parquet(path: Path) -> pl.DataFrame:
     source = shards(path) if path.is_dir() else path
-    if not path.is_dir() and table_metadata(path) is not None:
-        # Ours has checksums, at which polars does not look.
-        for _ in _parquet_frames(path, table_header(path), CHUNK_ROWS):
-            pass
     return _usual_types(pl.read_parquet(source, glob=False))
 
 

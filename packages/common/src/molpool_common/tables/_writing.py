@@ -20,12 +20,12 @@ import polars as pl
 from molpool_common._errors import InputError, did_you_mean
 from molpool_common._folders import atomic_path, write_text
 from molpool_common.tables._files import is_parquet
+from molpool_common.tables._footer import KEY, parquet_metadata
 from molpool_common.tables._structures import sdf_line
 
 OUTPUT_FORMATS = (".parquet", ".csv", ".tsv", ".xlsx", ".sdf")
 """Endings of files that `frames_written` writes, by which it knows their format."""
 
-_KEY = b"molpool"
 _MOST_ROWS, _MOST_COLUMNS, _MOST_CHARACTERS = 1_048_576, 16_384, 32_767
 _WIDEST = 40
 
@@ -155,16 +155,7 @@ def table_metadata(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     if is_parquet(path):
-        try:
-            import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no types
-        except ImportError:
-            return None
-        try:
-            found = (pq.read_schema(path).metadata or {}).get(_KEY)
-            return None if found is None else dict(json.loads(found))
-        except (OSError, ValueError, TypeError) as error:
-            said = str(error).splitlines()[0]
-            raise InputError(path.name, expected="a Parquet file", found=said) from None
+        return parquet_metadata(path)
     beside = metadata_beside(path)
     if not beside.is_file():
         return None
@@ -192,13 +183,13 @@ class _Parquet:
         self._writer: Any = None
 
     def write(self, frame: pl.DataFrame) -> None:
-        import pyarrow.parquet as pq
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no types
 
         # 64-bit strings and views are read by few others.
         table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._metadata is not None:
             said = json.dumps(self._metadata, ensure_ascii=False).encode()
-            table = table.replace_schema_metadata({_KEY: said})
+            table = table.replace_schema_metadata({KEY: said})
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self._path, table.schema, compression="zstd", write_page_checksum=True

@@ -67,7 +67,8 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
         if data.split_type == "random":
             data = data.model_copy(update={"split_type": _split(config, data)})
         # Also of a run that is resumed, which was told the split that it had chosen.
-        notes += [f"Split {_WORDS[data.split_type]}."] * (data.split_type in _WORDS)
+        if data.split_type in _WORDS:
+            notes.append(f"Split {_WORDS[data.split_type]}.")
     return config.model_copy(update={"data": data}), notes
 
 

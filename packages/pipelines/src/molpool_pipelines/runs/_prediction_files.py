@@ -21,6 +21,7 @@ from molpool_common import (
     TaskType,
     checked,
     table_metadata,
+    table_reading,
     unit_of,
     write_table,
 )
@@ -327,6 +328,8 @@ def read_run_predictions(folder: str | Path, name: str = PREDICTIONS) -> pl.Data
     import polars as pl
 
     path = checked(Path(folder) / name)
+    # Without the digests of its folder, the checksums of its pages are left.
+    table_reading(path, key=name)
     frame = in_memory(pl.read_parquet(path), table_metadata(path))
     called = [c for c in frame.columns if c.endswith(" decision")]
     frame = frame.with_columns(pl.col(called).cast(pl.Boolean))

@@ -268,9 +268,8 @@ def silence_of(uri: str) -> str | None:
 
 def _http_silence(uri: str) -> str | None:
     try:
-        # The user's own server, told from files by its scheme.
-        request = Request(f"{uri.rstrip('/')}/health")  # noqa: S310
-        with urlopen(request, timeout=ANSWER_SECONDS):  # noqa: S310
+        request = Request(f"{uri.rstrip('/')}/health")  # noqa: S310  # http and https alone come here
+        with urlopen(request, timeout=ANSWER_SECONDS):  # noqa: S310  # as above
             return None
     except HTTPError:
         return None  # an answer, if not a kind one: MLflow may say more

@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Not `main` of this module: what it imports has to be out of the way first at the exit.
-    from molpool_common import run_script
+    from molpool_common import end_with_parent, run_script
 
+    end_with_parent()
     run_script("molpool_pipelines.studies._member")

@@ -9,6 +9,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ JOURNAL = "journal.log"
 SEALED = ".sha256"
 """Ending of the file beside a journal that says how much of it there was, and its digest."""
 _ATTEMPTS = 5
+_PAUSES = (0.1, 1.0, 4.0, 15.0)
+"""Seconds between attempts to ask a database whose connection broke."""
 
 Stale = Callable[["Study", "FrozenTrial"], None]
 """What happens to a trial whose process gives no sign of life."""
@@ -202,15 +205,69 @@ def _open_database(address: str, keep_connected: bool, **options: Any) -> BaseSt
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.storages.RDBStorage(
+                return _database_class()(
                     address, engine_kwargs=_connection(address, keep_connected), **options
                 )
-        except (IntegrityError, ProgrammingError):
-            # Another process makes the same tables in an empty database at this moment.
+        except (IntegrityError, ProgrammingError, optuna.exceptions.StorageInternalError):
+            # Another process makes the same tables in an empty database at this moment, or the
+            # connection broke.
             if attempt == _ATTEMPTS:
                 raise
             time.sleep(0.5 * attempt)
             attempt += 1
+
+
+class DatabaseLostError(InputError):
+    """A database of a study that was there does not answer any more."""
+
+
+@cache
+def _database_class() -> type[BaseStorage]:
+    """Return Optuna's storage in a database, which asks again where the connection broke.
+
+    A server that restarts, or a firewall, drops connections in the midst of a request, which is
+    then rolled back.
+    """
+
+    class Database(optuna.storages.RDBStorage):  # type: ignore[misc]  # untyped to mypy here
+        pass
+
+    public = [name for name in dir(BaseStorage) if not name.startswith("_")]
+    # What Optuna's cache asks past those, and signs of life.
+    own = ("_create_new_trial", "_get_best_trial_id", "_get_trials", "_set_trial_param")
+    for name in (*public, *own, "_get_stale_trial_ids", "record_heartbeat"):
+        setattr(Database, name, _asked_again(getattr(Database, name)))
+    return Database
+
+
+def _asked_again(method: Callable[..., Any]) -> Callable[..., Any]:
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    @wraps(method)
+    def asked(storage: Any, *arguments: Any, **named: Any) -> Any:
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                return method(storage, *arguments, **named)
+            except optuna.exceptions.StorageInternalError as error:
+                cause = error.__cause__
+                if not isinstance(cause, OperationalError | InterfaceError):
+                    raise
+                pause = next(pauses, None)
+                if pause is None:
+                    raise _lost(storage.url, cause) from None
+                time.sleep(pause)
+
+    return asked
+
+
+def _lost(address: str, error: Exception) -> DatabaseLostError:
+    return DatabaseLostError(
+        "study.storage",
+        expected="a database that goes on answering",
+        found=f"{without_secrets(address)}: {_reason(error, address)}",
+        hint="Give the command again once it does: the study goes on.",
+    )
 
 
 def _open_journal(path: Path) -> BaseStorage:
@@ -260,11 +317,12 @@ def _is_connection_error(error: Exception) -> bool:
     from sqlalchemy.exc import SQLAlchemyError
 
     wrong_schema = isinstance(error, RuntimeError)
-    return isinstance(error, SQLAlchemyError | ImportError | OSError) or wrong_schema
+    broke = isinstance(error, optuna.exceptions.StorageInternalError)
+    return isinstance(error, SQLAlchemyError | ImportError | OSError) or wrong_schema or broke
 
 
 def _reason(error: Exception, storage: str) -> str:
-    cause = getattr(error, "orig", None) or error
+    cause = getattr(error, "orig", None) or error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     text = re.sub(r"\(Background on this error.*\)", "", lines[0] if lines else repr(cause))
     # Drivers repeat the address in their messages.

@@ -25,7 +25,7 @@ from molpool_pipelines.studies._config import HPOError, StudyConfig
 from molpool_pipelines.studies._queue import INTERRUPTED, VALUES, Queue, Retry, retried
 from molpool_pipelines.studies._samplers import SamplerFactory, derived_seed, make_pruner
 from molpool_pipelines.studies._space import Space
-from molpool_pipelines.studies._storage import open_storage
+from molpool_pipelines.studies._storage import DatabaseLostError, open_storage
 
 Direction = Literal["minimize", "maximize"]
 OnEpochEnd = Callable[[int, float], None]
@@ -203,6 +203,8 @@ class TrialRunner:
                 raise
             except optuna.exceptions.UpdateFinishedTrialError:
                 return  # we were taken for lost, and another process runs it
+            except DatabaseLostError:
+                raise  # no fault of the trial, which others find without a sign of life
             except Exception as error:
                 self._fail(taken, error)
             else:
