@@ -96,6 +96,7 @@ def test_labels_at_a_limit_are_bounds(table):
     rows, _ = table
     bounded = as_bounds(rows, KINDS, assay_limits(["none", "KSOL=:250"], rows, KINDS))
     at = 10 ** rows.targets[:, 0] > 249.99
+    assert bounded.censoring is not None
     np.testing.assert_array_equal(bounded.censoring[:, 0], at)
     assert not bounded.censoring[:, 1:].any()
     assert as_bounds(rows, KINDS, assay_limits(["none"], rows, KINDS)) is rows
