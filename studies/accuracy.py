@@ -219,7 +219,7 @@ class Fold:
         if variant.member in ("lightgbm", "forest"):
             options["n_jobs"] = self._threads
         model = build_member(
-            variant.member, MemberSettings(blocks, learnt.kinds, self._seed, True, options)
+            variant.member, MemberSettings(blocks, learnt.kinds, self._seed, options=options)
         )
         sampler = None
         if variant.sampling is not None:

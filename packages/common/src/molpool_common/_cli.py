@@ -32,8 +32,9 @@ from molpool_common._flags import (
     todays_flags,
 )
 from molpool_common._paths import expanded
+from molpool_common._process import end_with_parent
 from molpool_common._progress import showing
-from molpool_common._ranks import rank, speaks
+from molpool_common._ranks import is_rank, rank, speaks
 from molpool_common._screen import console, printable
 from molpool_common._torch_files import trust_files, trusting_files
 from molpool_common._yaml import YamlDocument, read_yaml
@@ -62,6 +63,9 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     An exception with an attribute ``exit_code`` (`InputError` and the packages' own families) is
     the user's to mend and prints its message alone; any other keeps its traceback and gives 1.
     """
+    if is_rank():
+        # Before the seconds of imports: in them, too, what started all ranks may be killed.
+        end_with_parent()
     try:
         # On stderr: what a command prints may be read by another.
         shown, untrusting = showing(console(stderr=True)), trusting_files(trusted=False)

@@ -17,7 +17,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from molpool_common._errors import InputError
-from molpool_common._process import end_with_parent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +73,6 @@ def join_ranks() -> None:
         return
     import torch
 
-    end_with_parent()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
 

@@ -242,7 +242,8 @@ class TestStorage:
             if next(left, None) is not None:
                 raise OperationalError("", {}, Exception("it shuts down"))
 
-        sqlalchemy.event.listen(opened._backend.engine, "before_cursor_execute", drop)
+        engine = opened._backend.engine  # pyrefly: ignore[missing-attribute]
+        sqlalchemy.event.listen(engine, "before_cursor_execute", drop)
         if times > 2:
             with pytest.raises(InputError, match="goes on answering; found sqlite"):
                 study.add_trial(waiting)
