@@ -69,10 +69,13 @@ def read_sdf(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str,
         columns[NAME] = [title or None for title in titles]
     notes = []
     for name in names:
+        values = [properties.get(name) for properties in rows]
+        if name == SMILES and values == smiles:
+            continue  # it says what the structures say, as in a file that we wrote
         new = name
         while new == SMILES or (new != name and new in names):
             new = f"{new} (property)"
-        columns[new] = [properties.get(name) for properties in rows]
+        columns[new] = values
         if new != name:
             notes.append(f"{SMILES} are those of the structures; the property is {new!r}.")
     bad = [i + 1 for i, text in enumerate(smiles) if text is None]
