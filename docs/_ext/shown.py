@@ -159,7 +159,7 @@ def write_tables(folder: Path) -> None:
     table = assays_of_pages()
     assays = table.drop("active")
     (folder / "data").mkdir()
-    for name in ("assays", "table", "small", "train", "esol", "measured", "admet_train",
+    for name in ("assays", "table", "small", "train", "esol", "admet_train",
                  "measured_last_week", "data/admet_test"):  # fmt: skip
         assays.write_csv(folder / f"{name}.csv")
     others = build_demo(100, seed=1)[:20].select("SMILES", Name="Molecule Name", LogD="LogP")
@@ -167,6 +167,7 @@ def write_tables(folder: Path) -> None:
     screen = table.select("SMILES", "active", ID="Name")
     screen.write_csv(folder / "screen.csv")
     screen[:40].write_csv(folder / "molecules.csv")
+    assays[:40].write_csv(folder / "measured.csv")
     assays.select("SMILES", "pIC50").write_csv(folder / "doses.csv")
     doses = pl.Series(np.arange(len(assays)) % 2 * 9e-6 + 1e-6)
     related = assays.select("SMILES", log2_fc_estimate="hERG", concentration_M=doses)
