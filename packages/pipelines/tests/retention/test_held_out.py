@@ -202,6 +202,7 @@ def test_squares_are_taken_where_runs_left_out_gain_by_them(rows, tmp_path):
     for bend, said in ((0.3, ["squares of covariates: runs left out gain by them"]), (0.0, [])):
         bent = rows.with_columns(rt=pl.col("rt") + bend * pl.col("IS_1") ** 2)
         bent.write_csv(tmp_path / "rows.csv")
-        fitted = fit(FitConfig(data=[str(tmp_path / "rows.csv")], flag_threshold=None))
+        flags = {"data": [str(tmp_path / "rows.csv")], "flag_threshold": None}
+        fitted = fit(FitConfig(**flags, anchor_expansion="auto"))
         assert [note for note in fitted.metrics()["notes"] if "squares" in note] == said
         assert fitted.summaries.features.expansion == ("poly2" if bend else "none")

@@ -365,7 +365,7 @@ class ModelConfig(RidgeConfig):
     )
     group_col: str = Field("species", description="column of the group: species or species_cluster")
     anchor_expansion: Literal["auto", "none", "poly2"] = Field(
-        "auto",
+        "none",
         description="poly2: squares of the covariates too; auto: where a structure is chosen, "
         "errors bend with the covariates, and runs left out are predicted better so",
     )
