@@ -123,13 +123,16 @@ class BagKernelModel:
         self.task_names_ = tuple(train.task_names)
         self.task_kind_: TaskType = train.task_kind
         learnt = Representation.fit(self.kernel, train, self.seed)
-        fits = (self._fitted(replace(learnt, limit=limit), train) for limit in _LIMITS)
+        views = learnt(train)
+        fits = (
+            self._fitted(replace(learnt, limit=limit), views.bounded(limit), train)
+            for limit in _LIMITS
+        )
         best = min(fits, key=lambda fit: fit.loss)
         self.representation_, self._views, self.similarity_, self._tasks = best
         return self
 
-    def _fitted(self, representation: Representation, train: BagData) -> _Fit:
-        views = representation(train)
+    def _fitted(self, representation: Representation, views: Views, train: BagData) -> _Fit:
         similarity = Similarity.fit(self.kernel, views, self.seed)
         path = similarity.path(views, _WIDEST, _N_WIDTHS)
         return _Fit(representation, views, similarity, self._fit_tasks(train, path))

@@ -50,6 +50,12 @@ class Views:
         at = np.arange(len(self))[rows]
         return Views(*(None if s is None else s.take(at) for s in (self.sets, self.bags)))
 
+    def bounded(self, limit: float | None) -> Views:
+        """Return the same bags with values drawn in; None: as they are."""
+        if limit is None:
+            return self
+        return Views(*(None if s is None else s.bounded(limit) for s in (self.sets, self.bags)))
+
     def __len__(self) -> int:
         known = self.sets if self.sets is not None else self.bags
         assert known is not None
@@ -122,10 +128,7 @@ class Representation:
             sets = Sets.single(self.columns.transform(vectors))
         elif scaled.instances is not None:
             sets = self._instances(scaled)
-        return Views(self._bounded(sets), self._bounded(bags))
-
-    def _bounded(self, sets: Sets | None) -> Sets | None:
-        return sets if sets is None or self.limit is None else sets.bounded(self.limit)
+        return Views(sets, bags).bounded(self.limit)
 
     def _vectors(self, scaled: BagData) -> FloatArray | None:
         """Return a row for each bag, of kernels that see whole bags."""
