@@ -129,6 +129,7 @@ BLENDS: dict[str, tuple[str, ...]] = {
     "mlp of 4 + gp": ("mlp of 4", "gp"),
     "mlp of 4 + gp + lightgbm": ("mlp of 4", "gp", "lightgbm"),
     "mlp + gp": ("mlp", "gp"),
+    "mlp + gp + lightgbm": ("mlp", "gp", "lightgbm"),
     "mlp + gp, related as features": ("mlp, related as features", "gp, related as features"),
     "mlp + gp + lightgbm, related as features": (
         "mlp, related as features",
