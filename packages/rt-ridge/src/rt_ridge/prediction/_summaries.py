@@ -276,12 +276,14 @@ class Stage1CoeffSummaries:
         group_ids = _column(groups, size, "groups")
         compound_ids = _column(compounds, size, "compounds")
         parent_ids = None if parents is None else _column(parents, size, "parents")
-        given = (group_ids, compound_ids, parent_ids, self._described(descriptors))
-        mean, variance, noise, level = self._lines(covariates, *given)
+        z, pairs = self._described(descriptors), (group_ids, compound_ids)
+        mean, variance, noise, level = self._lines(covariates, pairs, parent_ids, z)
         if self.unseen is not None:
             new = np.flatnonzero(level != LEVELS.index("pair"))
-            some = (None if part is None else part[new] for part in given)
-            of_new = self.unseen._lines(covariates[new], *some)
+            pairs = (group_ids[new], compound_ids[new])
+            above = None if parent_ids is None else parent_ids[new]
+            z = None if z is None else z[new]
+            of_new = self.unseen._lines(covariates[new], pairs, above, z)
             mean[new], variance[new], noise[new], level[new] = of_new
         if self.runs is not None:
             shift, unknown = self.runs.of(runs, size)
@@ -301,19 +303,18 @@ class Stage1CoeffSummaries:
     def _lines(
         self,
         covariates: FloatArray,
-        groups: IntArray,
-        compounds: IntArray,
+        pairs: tuple[IntArray, IntArray],
         parents: IntArray | None,
         descriptors: FloatArray | None,
     ) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.int8]]:
         """Return mean and variance of the line at each row, σ², and where it comes from, [N]."""
-        located = self.coefficients.locate(groups, compounds, parents)
+        located = self.coefficients.locate(*pairs, parents)
         design = self.features.design(covariates)
         mean, variance = self.coefficients.moments(design, located, descriptors)
         beyond = self.features.beyond(covariates)
         if beyond is not None:
             variance = variance + self._unsure(beyond, located)
-        return mean, variance, self.noise.of(groups), located.level
+        return mean, variance, self.noise.of(pairs[0]), located.level
 
     def _unsure(self, beyond: FloatArray, located: Located) -> FloatArray:
         """Return the variance of not knowing how far slopes go on beyond the training, [N]."""
