@@ -137,6 +137,22 @@ def test_pairs_never_seen_are_told_by_what_predicts_pairs_left_out(tmp_path):
     np.testing.assert_array_equal(again.std, found.std)
 
 
+def test_pairs_never_seen_are_freed_of_the_effects_of_runs():
+    table, rng = columns_of_their_own(), np.random.default_rng(3)
+    new = table["groups"][:, 0] == 2
+    train = {name: values[~new] for name, values in table.items()}
+    plain = AutoRidge(likelihood="gaussian").fit(**train)
+    shift = 0.5 * rng.normal(size=32)
+    # Of shifts that sum to 0 within a species nothing is left once they are known.
+    shift -= np.repeat(shift.reshape(4, 8).mean(axis=1), 8)
+    train["y"] = train["y"] + shift[train["runs"]]
+    model = AutoRidge(likelihood="gaussian", run_effects="independent").fit(**train)
+    found, expected = (m.predict(table["X"][new], table["groups"][new]) for m in (model, plain))
+    assert model.summaries_.unseen is not None
+    assert model.summaries_.unseen.sigma2_mean < 0.5 * np.var(shift)
+    np.testing.assert_allclose(found, expected, atol=0.5)
+
+
 def test_what_the_user_sets_is_kept_in_every_candidate():
     model = AutoRidge(intercept_prior="comp_hier_supercat", sigma="group").fit(**lab())
     assert all("groups and compounds" in name for name in model.structure_.names)
