@@ -159,7 +159,7 @@ class AutoRidge(PartialPoolingRidge):
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
         if self._rows is not None:
-            self._held_out, features = self._of_rows(features)
+            self._held_out, features = self._of_rows(stats, features)
         stats = _with_parents(stats)
         choice = self._search(stats, config)
         self._take(stats, features, choice, choice.scales)
@@ -220,7 +220,7 @@ class AutoRidge(PartialPoolingRidge):
     ) -> None:
         """Choose, weigh rows by what was chosen, and choose again by weighted rows."""
         if self._rows is not None:
-            self._held_out, features = self._of_rows(features)
+            self._held_out, features = self._of_rows(stats, features)
             rows = self._rows_again()
         stats = _with_parents(stats)
         choice = self._first or self._search(stats, config)
@@ -350,16 +350,17 @@ class AutoRidge(PartialPoolingRidge):
         method = "map" if likelihood and config.sigma == "group" else self.method
         return config.model_copy(update={"method": method})
 
-    def _of_rows(self, features: FeatureMap) -> tuple[list[HeldOut], FeatureMap]:
+    def _of_rows(
+        self, stats: SufficientStatistics, features: FeatureMap
+    ) -> tuple[list[HeldOut], FeatureMap]:
         assert self._rows is not None
         X, y, groups, runs = self._rows
         X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
         ids = as_groups(groups, len(X))
         number, ordered = _numbered(runs, X)
         folds = folds_of_rows(number, X, ordered=ordered, groups=ids[:, 0])
-        names = [f"x{j}" for j in range(X.shape[1])]
-        some = judged_pairs(to_statistics(X, y, ids, names, self.group_col, "none")[0])
-        folds += plan_unseen(some, GroupRanges.of_rows(ids[:, 0], X), int(number.max()) + 1)
+        ranges = GroupRanges.of_rows(ids[:, 0], X)
+        folds += plan_unseen(judged_pairs(stats), ranges, int(number.max(initial=-1)) + 1)
         self._folds = folds
         found = [_held_out(f, number, (X, y, ids), features, self.group_col) for f in folds]
         ends = (X.min(axis=0), X.max(axis=0)) if len(X) else (np.zeros(0), np.zeros(0))
@@ -446,13 +447,18 @@ def _sentences(choice: Choice) -> tuple[str, ...]:
     by = "runs left out" if np.isfinite(choice.table.rmse).any() else "marginal likelihood"
     found = [f"structure chosen by {by} from {len(choice.table.names)}: {taken}"]
     if choice.follow < 1:
-        how = "not followed" if choice.follow == 0 else f"followed to {choice.follow:.0%}"
-        found.append(f"slopes are {how} beyond the range of the training, as runs left out say")
+        found.append(f"slopes are {_how(choice)} the range of the training, as runs left out say")
     if choice.apart is not None:
-        name, follow = choice.apart.table.taken[0][0], choice.apart.follow
-        how = "not" if follow == 0 else f"to {follow:.0%}"
+        name = choice.apart.table.taken[0][0]
         found.append(
-            f"of pairs never seen, as groups and pairs left out say: {name}, slopes {how} followed"
-            " beyond that range"
+            f"of pairs never seen groups and pairs left out say: {name}, its slopes"
+            f" {_how(choice.apart)} the range"
         )
     return tuple(found)
+
+
+def _how(choice: Choice) -> str:
+    if choice.follow == 1:
+        return "followed beyond"
+    how = "not followed" if choice.follow == 0 else f"followed to {choice.follow:.0%}"
+    return f"{how} beyond"
