@@ -76,7 +76,9 @@ def test_blocks_are_of_each_groups_runs_where_a_run_is_of_one(rows, tmp_path):
 
 
 def test_pairs_are_left_out_with_what_lies_beyond_the_other_groups(rows, tmp_path):
-    of_two = pl.concat([rows, rows.with_columns(species=1, IS_1=pl.col("IS_1") + 1).head(20)])
+    of_two = pl.concat(
+        [rows, rows.with_columns(species=pl.lit(1, pl.Int64), IS_1=pl.col("IS_1") + 1).head(20)]
+    )
     whole = read(tmp_path, [of_two])
     kinds = [fold.kind for fold in whole.held_out]
     assert kinds.count("groups") == 2
