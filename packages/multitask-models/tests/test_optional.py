@@ -71,7 +71,8 @@ def test_it_is_saved_and_read_bit_for_bit(
 def test_features_that_tell_nothing_give_the_mean(library: str) -> None:
     _, Y = problem()
     said = boosted(library).fit(np.zeros((len(Y), 3)), Y).predict(np.zeros((1, 3)))
-    np.testing.assert_allclose(said[0], np.nanmean(Y, axis=0), rtol=1e-3)
+    # Trees of samples of the rows are off by what the samples are.
+    np.testing.assert_allclose(said[0], np.nanmean(Y, axis=0), rtol=0.02)
 
 
 def test_a_satisfied_bound_asks_nothing_of_xgboost() -> None:
@@ -111,55 +112,54 @@ def test_an_unknown_library_is_refused() -> None:
         MultitaskBoosting(library="boost").fit(*problem())  # type: ignore[arg-type]
 
 
-class TestTabICL:
-    @pytest.fixture(scope="class")
-    def weights(self, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-        """Files of untrained weights, tiny ones, in the form in which TabICL's are shipped."""
-        pytest.importorskip("tabicl")
-        import torch
-        from tabicl import TabICL
+@pytest.fixture
+def weights(tmp_path: Path) -> dict[str, str]:
+    """Files of untrained weights, tiny ones, in the form in which TabICL's are shipped."""
+    pytest.importorskip("tabicl")
+    import torch
+    from tabicl._model.tabicl import TabICL  # the package exports estimators alone
 
-        folder, files = tmp_path_factory.mktemp("weights"), {}
-        for name, n_classes in (("classifier", 10), ("regressor", 0)):
-            small = {"embed_dim": 8, "col_num_blocks": 1, "row_num_blocks": 1, "icl_num_blocks": 1}
-            config = {**small, "col_nhead": 2, "row_nhead": 2, "icl_nhead": 2}
-            config |= {"max_classes": n_classes, "num_quantiles": 9, "col_num_inds": 4}
-            torch.manual_seed(0)
-            files[name] = str(folder / f"{name}.ckpt")
-            state = TabICL(**config).state_dict()
-            torch.save({"config": config, "state_dict": state}, files[name])
-        return files
+    files = {}
+    for name, n_classes in (("classifier", 10), ("regressor", 0)):
+        small = {"embed_dim": 8, "col_num_blocks": 1, "row_num_blocks": 1, "icl_num_blocks": 1}
+        config = {**small, "col_nhead": 2, "row_nhead": 2, "icl_nhead": 2}
+        config |= {"max_classes": n_classes, "num_quantiles": 9, "col_num_inds": 4}
+        torch.manual_seed(0)
+        files[name] = str(tmp_path / f"{name}.ckpt")
+        state = TabICL(**config).state_dict()
+        torch.save({"config": config, "state_dict": state}, files[name])
+    return files
 
-    def test_it_is_the_librarys_own_and_is_read_again(
-        self, weights: dict[str, str], tmp_path: Path
-    ) -> None:
-        import tabicl
 
-        X, Y = problem(40)
-        kinds: Any = ["regression", "classification"]
-        model = MultitaskTabICL(
-            **weights, n_estimators=2, n_jobs=1, task_kinds=kinds, limits=None
-        ).fit(X, Y)
-        said = model.predict(X)
-        for t, kind in enumerate((tabicl.TabICLRegressor, tabicl.TabICLClassifier)):
-            path = weights["classifier" if t else "regressor"]
-            known = ~np.isnan(Y[:, t])
-            theirs = kind(model_path=path, n_estimators=2, random_state=0, n_jobs=1)
-            theirs.fit(X[known], Y[known, t])
-            expected = theirs.predict_proba(X)[:, 1] if t else theirs.predict(X)
-            np.testing.assert_allclose(said[:, t], expected, rtol=1e-5)
-        model.save(tmp_path / "model")
-        again = MultitaskTabICL.load(tmp_path / "model")
-        np.testing.assert_allclose(again.predict(X), said, rtol=1e-6)
+def test_tabicl_is_the_librarys_own_and_is_read_again(
+    weights: dict[str, str], tmp_path: Path
+) -> None:
+    import tabicl
 
-    def test_weights_that_are_not_there_are_asked_for(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # What it would do with them is not reached.
-        monkeypatch.setitem(sys.modules, "tabicl", pytest)
-        X, Y = problem()
-        with pytest.raises(ModelError, match=r"regressor: expected the file .* found none given"):
-            MultitaskTabICL().fit(X, Y[:, 0])
-        model = MultitaskTabICL(classifier="no.ckpt", task_kinds="classification")
-        with pytest.raises(ModelError, match=r"classifier: .* found 'no.ckpt'"):
-            model.fit(X, Y[:, 1])
+    X, Y = problem(40)
+    kinds: Any = ["regression", "classification"]
+    model = MultitaskTabICL(**weights, n_estimators=2, n_jobs=1, task_kinds=kinds, limits=None).fit(
+        X, Y
+    )
+    said = model.predict(X)
+    for t, kind in enumerate((tabicl.TabICLRegressor, tabicl.TabICLClassifier)):
+        path = weights["classifier" if t else "regressor"]
+        known = ~np.isnan(Y[:, t])
+        theirs = kind(model_path=path, n_estimators=2, random_state=0, n_jobs=1)
+        theirs.fit(X[known], Y[known, t])
+        expected = theirs.predict_proba(X)[:, 1] if t else theirs.predict(X)
+        np.testing.assert_allclose(said[:, t], expected, rtol=1e-5)
+    model.save(tmp_path / "model")
+    again = MultitaskTabICL.load(tmp_path / "model")
+    np.testing.assert_allclose(again.predict(X), said, rtol=1e-6)
+
+
+def test_weights_that_are_not_there_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What it would do with them is not reached.
+    monkeypatch.setitem(sys.modules, "tabicl", pytest)
+    X, Y = problem()
+    with pytest.raises(ModelError, match=r"regressor: expected the file .* found none given"):
+        MultitaskTabICL().fit(X, Y[:, 0])
+    model = MultitaskTabICL(classifier="no.ckpt", task_kinds="classification")
+    with pytest.raises(ModelError, match=r"classifier: .* found 'no.ckpt'"):
+        model.fit(X, Y[:, 1])

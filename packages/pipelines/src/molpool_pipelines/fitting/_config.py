@@ -240,7 +240,9 @@ class BagBlendConfig(ConfigModel):
         return ["attention", "extra_trees", "lightgbm", "minmax_kernel", "mmd_kernel"]
 
 
-class TrainMILConfig(IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig):
+class TrainMILConfig(
+    IntervalConfig, LimitsConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig
+):
     """A training run: data, split, model, training, where it goes."""
 
     blend: BagBlendConfig = Field(default_factory=BagBlendConfig)

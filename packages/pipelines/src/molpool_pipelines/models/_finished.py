@@ -86,7 +86,7 @@ class AboutModel:
             for task, threshold in zip(self.tasks, self.calibration.thresholds, strict=True):
                 if np.isfinite(threshold):
                     found[task]["threshold"] = float(threshold)
-            for task, ends in self.calibration.odds.where(self.tasks, self.scales).items():
+            for task, ends in self.calibration.odds.where(list(self.tasks), self.scales).items():
                 found[task] |= ends
         return found
 

@@ -140,7 +140,8 @@ def _labels(found: Predictions, t: int) -> tuple[FloatArray, BoolArray]:
     """Return labels [N], bounds among them, and which are proved to be outside."""
     assert found.lower is not None
     assert found.upper is not None
-    labels, signs = (of[:, t] for of in found.with_bounds)
+    every, all_signs = found.with_bounds
+    labels, signs = every[:, t], all_signs[:, t]
     above = (labels > found.upper[:, t]) & (signs >= 0)
     below = (labels < found.lower[:, t]) & (signs <= 0)
     return labels, np.asarray(above | below)
