@@ -147,8 +147,7 @@ class _Network:
             hidden = np.maximum(start + messages @ between, 0)
         inputs = np.hstack([graphs.atoms, graphs.into_atoms(hidden)])
         atoms = np.maximum(inputs @ out + own["message_passing.W_o.bias"], 0)
-        sums: Float32Array = np.add.reduceat(atoms, graphs.first_atom) / np.float32(_NORM)
-        return sums
+        return np.asarray(np.add.reduceat(atoms, graphs.first_atom) / _NORM, dtype=np.float32)
 
     def predictions(self, embedding: Float32Array) -> Float32Array:
         """Return probabilities, or values in units of the end points, [N, T]."""
