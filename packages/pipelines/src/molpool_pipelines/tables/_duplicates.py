@@ -9,6 +9,7 @@ curriculum stay what they were.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -203,7 +204,10 @@ def molecule_numbers(table: MoleculeTable, *, within: bool = False) -> IntArray:
     -------
     ndarray of int64 [N]
     """
-    columns: dict[str, Any] = {"molecule": table.groups}
+    groups = table.groups
+    columns: dict[str, Any] = {
+        "molecule": np.asarray(groups) if isinstance(groups, array) else groups
+    }
     if within:
         apart = {"quality": table.quality, "given": table.given, "hold_out": table.hold_out}
         columns |= {name: column for name, column in apart.items() if column is not None}

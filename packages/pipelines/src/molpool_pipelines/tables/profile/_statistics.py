@@ -95,10 +95,12 @@ class TaskProfile:
 def profile_tasks(table: MoleculeTable) -> list[TaskProfile]:
     """Return the profile of each task, in the order of the table."""
     molecule = molecule_numbers(table)
-    source = table.origin["source"].to_numpy()
+    # As numbers: of a long table a text for each row would take more than its labels.
+    names = table.origin["source"].unique(maintain_order=True).sort().to_list()
+    source = (table.origin["source"].rank("dense").to_numpy() - 1).astype(np.int32)
     units = table.units_of_tasks or [None] * len(table.task_names)
     return [
-        replace(_profile(name, labels, molecule, source), unit=unit)
+        replace(_profile(name, labels, molecule, source, names), unit=unit)
         for name, labels, unit in zip(table.task_names, table.targets.T, units, strict=True)
     ]
 
@@ -107,7 +109,8 @@ def _profile(
     name: str,
     column: FloatArray,
     molecule: IntArray,
-    source: NDArray[np.object_],
+    source: NDArray[np.int32],
+    names: Sequence[str],
 ) -> TaskProfile:
     held = np.isfinite(column)
     labels = column[held]
@@ -120,9 +123,7 @@ def _profile(
         sd=float(labels.std(ddof=1)) if labels.size > 1 else None,
         positives=int(labels.sum()) if binary else None,
         scale="none" if binary else suggested_scale(labels),
-        frequent_values=[]
-        if binary
-        else _frequent_by_source(labels, source[held], np.unique(source)),
+        frequent_values=[] if binary else _frequent_by_source(labels, source[held], names),
     )
 
 
@@ -165,13 +166,15 @@ def _skewness(values: FloatArray) -> float:
 
 
 def _frequent_by_source(
-    labels: FloatArray, source: NDArray[np.object_], names: NDArray[np.object_]
+    labels: FloatArray, source: NDArray[np.int32], names: Sequence[str]
 ) -> list[FrequentValue]:
     # A limit of one laboratory's assay is inside the range of another's.
     if len(names) == 1:
         return _frequent_values(labels, "")
     return [
-        value for name in names for value in _frequent_values(labels[source == name], str(name))
+        value
+        for i, name in enumerate(names)
+        for value in _frequent_values(labels[source == i], name)
     ]
 
 
@@ -386,17 +389,18 @@ def sampling_settings(table: MoleculeTable) -> list[SamplingSetting]:
         Empty for a table without labels.
     """
     # Imports torch, which takes seconds: only once everything else has been computed.
-    from sampling_core import JointSampler
+    from sampling_core import JointSampler, LabelMask
 
     labelled = np.isfinite(table.targets)
     rows = labelled.any(axis=1)
     if not rows.any():
         return []
-    targets, labelled = table.targets[rows], labelled[rows].astype(np.float64)
+    labelled = labelled[rows]
+    mask = LabelMask(np.packbits(labelled, axis=1), labelled.shape[1])
     settings = []
     for mode in ("multiplicative", "hierarchical"):
         for alpha in ALPHAS:
-            sampler = JointSampler(targets, task_alpha=alpha, composition_mode=mode, seed=0)
+            sampler = JointSampler(mask, task_alpha=alpha, composition_mode=mode, seed=0)
             p = sampler.probabilities()
             settings.append(
                 SamplingSetting(
@@ -408,7 +412,7 @@ def sampling_settings(table: MoleculeTable) -> list[SamplingSetting]:
                     distinct_rows=float(-np.expm1(len(p) * np.log1p(-p)).sum())
                     if len(p) > 1
                     else 1.0,
-                    task_share=p @ labelled,
+                    task_share=np.array([p @ column for column in labelled.T]),
                 )
             )
     return settings
