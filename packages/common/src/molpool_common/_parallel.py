@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +24,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from molpool_common._errors import InputError
+from molpool_common._process import end_with_parent
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -476,11 +476,4 @@ def _tie_to_parent() -> None:
     open on its own side.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()
