@@ -378,8 +378,7 @@ def _on_dask(
                 joined = min(_MOST_JOINED, 1 + int(_TASK_SECONDS * len(task) / max(seconds, 1e-3)))
             # Of our own workers.
             yield from zip(task, pickle.loads(packed), strict=True)  # noqa: S301
-        # Made before: `update` holds a lock that Dask's own thread waits for, which is to tell how many
-        # workers there are.
+        # A list: `update` holds a lock that Dask's own thread waits for, which `submitted` asks.
         finished.update([*submitted()])
 
 
