@@ -73,7 +73,8 @@ class Identities:
     def groups(self) -> Sequence[Any]:
         """Return what stands for the molecule of each row of `parsed`."""
         if self.numbers is None:
-            return self.blocks[self.parsed].tolist()
+            blocks: list[str] = self.blocks[self.parsed].tolist()
+            return blocks
         return array("Q", np.frombuffer(self.numbers, np.uint64)[self.parsed].tobytes())
 
 

@@ -277,11 +277,13 @@ class Reading:
     ) -> tuple[Sequence[str | None], Identities] | None:
         """Return the SMILES and what they are; None where their column is none of text."""
         how = self.wanted.config.standardize
+        found: tuple[Sequence[str | None], Identities] | None = None
         with self.faults.catching():
             if self.wanted.counted:
-                return identify_parts(table.parts(self.wanted.read), cache, how)
-            return table.smiles, identify(table.smiles, cache, how=how)
-        return None
+                found = identify_parts(table.parts(self.wanted.read), cache, how)
+            else:
+                found = table.smiles, identify(table.smiles, cache, how=how)
+        return found
 
     def _seen(
         self, smiles: Sequence[str | None], found: Identities, cache: Path | None
