@@ -20,6 +20,7 @@ from molpool_common import (
     StoredTexts,
     StrArray,
     changed_smiles,
+    free_memory,
     inchikey_blocks,
     parse_smiles,
     rdkit_version,
@@ -147,6 +148,7 @@ def identify_parts(
         masses.append(found.masses)
         bad += [b._replace(row=b.row + before) for b in found.bad]
         as_given += [row + before for row in found.as_given]
+        free_memory()
     none = np.zeros(0, dtype="U14")
     return smiles, Identities(none, np.concatenate(masses), bad, structures, as_given, numbers)
 

@@ -274,24 +274,24 @@ def profile_duplicates(
     """Compare repeated labels within each quality, and over all rows."""
     within = find_duplicates(table)
     # One quality and split for all rows: the comparison then spans them.
-    one_tier = replace(table, quality=None, hold_out=np.ones(len(table), dtype=np.bool_))
-    across = find_duplicates(one_tier)
-    relative = [(c, c.spread / (tasks[c.task].sd or np.inf)) for c in within.conflicts]
-    relative.sort(key=lambda pair: -pair[1])
-    return DuplicateProfile(within, across, _by_task(within, tasks), relative[:n_worst])
+    across = within
+    if table.quality is not None or not table.hold_out.all():
+        one_tier = replace(table, quality=None, hold_out=np.ones(len(table), dtype=np.bool_))
+        across = find_duplicates(one_tier)
+    task, spread = within.spreads()
+    relative = spread / np.array([each.sd or np.inf for each in tasks])[task]
+    first = np.argsort(-relative, kind="stable")[:n_worst].tolist()
+    worst = list(zip(within.conflicts_at(first), relative[first].tolist(), strict=True))
+    return DuplicateProfile(within, across, _by_task(task, spread, tasks), worst)
 
 
-def _by_task(report: DuplicateReport, tasks: list[TaskProfile]) -> list[TaskConflicts]:
-    spreads: dict[int, list[float]] = {}
-    for conflict in report.conflicts:
-        spreads.setdefault(conflict.task, []).append(conflict.spread)
+def _by_task(task: IntArray, spread: FloatArray, tasks: list[TaskProfile]) -> list[TaskConflicts]:
     rows = []
-    for task, values in spreads.items():
-        median, sd = float(np.median(values)), tasks[task].sd
+    for t in dict.fromkeys(task.tolist()):
+        values, sd = spread[task == t], tasks[t].sd
+        median, relative = float(np.median(values)), float(np.median(values)) / sd if sd else None
         rows.append(
-            TaskConflicts(
-                tasks[task].name, len(values), median, max(values), median / sd if sd else None
-            )
+            TaskConflicts(tasks[t].name, len(values), median, float(values.max()), relative)
         )
     return sorted(rows, key=lambda row: -row.conflicts)
 
