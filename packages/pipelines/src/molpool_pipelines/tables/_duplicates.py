@@ -9,14 +9,13 @@ curriculum stay what they were.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, InputError, IntArray, MoleculeTable
+from molpool_common import BoolArray, FloatArray, InputError, IntArray, MoleculeTable
 
 from molpool_pipelines.tables._values import exact_labels, merge_bounds
 
@@ -229,16 +228,21 @@ def molecule_numbers(table: MoleculeTable, *, within: bool = False) -> IntArray:
     -------
     ndarray of int64 [N]
     """
-    groups = table.groups
-    columns: dict[str, Any] = {
-        "molecule": np.asarray(groups) if isinstance(groups, array) else groups
-    }
-    if within:
-        apart = {"quality": table.quality, "given": table.given, "hold_out": table.hold_out}
-        columns |= {name: column for name, column in apart.items() if column is not None}
-    frame = pl.DataFrame(columns).with_row_index()
-    first = frame.select(pl.col("index").first().over(list(columns))).to_series()
-    return np.unique(first.to_numpy(), return_inverse=True)[1].astype(np.int64)
+    apart = (table.quality, table.given, table.hold_out) if within else ()
+    codes = _numbered(table.groups)
+    for column in apart:
+        if column is not None:
+            own = _numbered(column)
+            codes = codes * (own.max(initial=0) + 1) + own
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.empty(len(first), dtype=np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[inverse]
+
+
+def _numbered(column: Sequence[Any] | BoolArray) -> IntArray:
+    """Return a number for each cell, equal where cells are; the arrays of numpy are freed at once."""
+    return np.unique(np.asarray(column), return_inverse=True)[1].astype(np.int64)
 
 
 def _merged_targets(

@@ -185,7 +185,7 @@ class _Table:
         """Name of each row: its number where no column holds names."""
         if self.source.id_column is not None:
             return self.frame[self.source.id_column].cast(pl.String)
-        return pl.Series(range(1, self.frame.height + 1)).cast(pl.String)
+        return pl.int_range(1, self.frame.height + 1, eager=True).cast(pl.String)
 
 
 @dataclass(frozen=True)

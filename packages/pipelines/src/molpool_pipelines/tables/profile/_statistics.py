@@ -15,7 +15,6 @@ from molpool_common import (
     IntArray,
     MoleculeTable,
     ScaleName,
-    groups_of,
     murcko_scaffolds,
     parse_smiles,
     text_keys,
@@ -324,7 +323,8 @@ def profile_scaffolds(table: MoleculeTable, n_largest: int = 10) -> ScaffoldProf
     """Count scaffolds; a molecule has that of its first row."""
     first = np.unique(molecule_numbers(table), return_index=True)[1]
     # Keys, a tenth of the text; a molecule in memory takes a hundred times its SMILES.
-    keys = [text_keys(_scaffolds(table, rows)) for rows in groups_of(first.tolist(), _AT_A_TIME)]
+    parts = (first[i : i + _AT_A_TIME].tolist() for i in range(0, len(first), _AT_A_TIME))
+    keys = [text_keys(_scaffolds(table, rows)) for rows in parts]
     distinct, at, counts = np.unique(np.concatenate(keys), return_index=True, return_counts=True)
     # Molecules without a ring have the empty scaffold, which is no family.
     ring = distinct != text_keys([""])[0]
