@@ -241,7 +241,7 @@ def molecule_numbers(table: MoleculeTable, *, within: bool = False) -> IntArray:
 
 
 def _numbered(column: Sequence[Any] | BoolArray) -> IntArray:
-    """Return a number for each cell, equal where cells are; the arrays of numpy are freed at once."""
+    """Return a number for each cell, equal where cells are; what NumPy takes is freed at once."""
     return np.unique(np.asarray(column), return_inverse=True)[1].astype(np.int64)
 
 
