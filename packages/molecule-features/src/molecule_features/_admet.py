@@ -20,6 +20,7 @@ from zipfile import ZipFile
 import numpy as np
 from molpool_common import Float32Array, IntArray
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import expit
 
 from molecule_features._chemprop import chemprop_version, installed
@@ -29,8 +30,8 @@ from molecule_features._featurizer import OwnFeaturizer, read
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-_BATCH = 64
-"""Molecules of one call of the networks, some 2 000 atoms: more does not go faster."""
+_BATCH = 16
+"""Molecules of one call of the networks, whose bonds fit into a core's cache: more goes slower."""
 
 _CLASSES = (
     "AMES BBB_Martins Bioavailability_Ma CYP1A2_Veith CYP2C19_Veith "
@@ -143,11 +144,11 @@ class _Network:
         start = graphs.bonds @ into
         hidden = np.maximum(start, 0)
         for _ in range(1, _DEPTH):
-            messages = graphs.into_atoms(hidden)[graphs.source] - hidden[graphs.reverse]
+            messages = (graphs.entering @ hidden)[graphs.source] - hidden[graphs.reverse]
             hidden = np.maximum(start + messages @ between, 0)
-        inputs = np.hstack([graphs.atoms, graphs.into_atoms(hidden)])
+        inputs = np.hstack([graphs.atoms, graphs.entering @ hidden])
         atoms = np.maximum(inputs @ out + own["message_passing.W_o.bias"], 0)
-        return np.asarray(np.add.reduceat(atoms, graphs.first_atom) / _NORM, dtype=np.float32)
+        return np.asarray(graphs.within @ atoms / _NORM, dtype=np.float32)
 
     def predictions(self, embedding: Float32Array) -> Float32Array:
         """Return probabilities, or values in units of the end points, [N, T]."""
@@ -247,19 +248,18 @@ class _Graphs:
         Of the atom that a bond leaves, and its own.
     source, reverse : ndarray of int [B]
         Atom that a bond leaves, and the same bond in the other direction.
-    entered, first_bond : ndarray of int
-        Atoms that have bonds, and the first bond that enters each.
-    first_atom : ndarray of int
-        Of each molecule.
+    entering : csr_array of float32 [A, B]
+        1 where a bond enters an atom.
+    within : csr_array of float32 [M, A]
+        1 where an atom is a molecule's.
     """
 
     atoms: Float32Array
     bonds: Float32Array
     source: IntArray
     reverse: IntArray
-    entered: IntArray
-    first_bond: IntArray
-    first_atom: IntArray
+    entering: Any
+    within: Any
 
     @classmethod
     def of(cls, mols: Iterable[Mol]) -> _Graphs:
@@ -309,18 +309,23 @@ class _Graphs:
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         other = np.concatenate([rows + len(ends), rows])
-        entered, first_bond = np.unique(target[order], return_index=True)
         both = np.concatenate([bond, bond])[order]
         source = source[order]
-        bonds = np.hstack([atoms[source], both])
-        return cls(atoms, bonds, source, place[other[order]], entered, first_bond, first_atom)
+        return cls(
+            atoms,
+            np.hstack([atoms[source], both]),
+            source,
+            place[other[order]],
+            _groups(np.bincount(target, minlength=len(atoms))),
+            _groups(np.diff([*first_atom, len(atoms)])),
+        )
 
-    def into_atoms(self, hidden: Float32Array) -> Float32Array:
-        """Return sums [A, H] over the bonds that enter each atom."""
-        sums = np.zeros((len(self.atoms), hidden.shape[1]), dtype=np.float32)
-        if len(self.entered):
-            sums[self.entered] = np.add.reduceat(hidden, self.first_bond)
-        return sums
+
+def _groups(sizes: IntArray) -> Any:
+    """Return 1 [groups, rows] where a row is of a group; rows stand group after group."""
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    n = int(ends[-1])
+    return csr_array((np.ones(n, dtype=np.float32), np.arange(n), ends), shape=(len(sizes), n))
 
 
 def _places(atom: Any) -> tuple[int, ...]:

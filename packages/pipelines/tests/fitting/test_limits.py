@@ -12,13 +12,14 @@ from molpool_pipelines.fitting import (
     TrainBlendCommand,
     TrainChempropCommand,
     TrainChempropConfig,
+    TrainMILCommand,
     TrainTabularCommand,
     train_chemprop,
 )
 from molpool_pipelines.models import PredictConfig, load_model, predict_table
 from molpool_pipelines.runs import read_run_predictions
 from molpool_pipelines.scores import read_predictions, score_limits
-from molpool_pipelines.studies import HPOChempropConfig, HPOTabularConfig
+from molpool_pipelines.studies import HPOChempropConfig, HPOMILConfig, HPOTabularConfig
 from molpool_pipelines.tables import DataConfig, as_bounds, assay_limits, load_molecules
 
 KINDS = ("regression", "regression", "classification")
@@ -31,11 +32,13 @@ KINDS = ("regression", "regression", "classification")
         TrainBlendCommand,
         TrainChempropCommand,
         TrainTabularCommand,
+        TrainMILCommand,
         HPOChempropConfig,
+        HPOMILConfig,
         HPOTabularConfig,
     ],
 )
-def test_every_command_that_learns_molecules_takes_limits(command):
+def test_every_command_that_trains_takes_limits(command):
     assert issubclass(command, LimitsConfig)
     assert "--limits" in flag_names(command)
     # As configurations until now say it.
