@@ -149,6 +149,16 @@ def test_pairs_never_seen_are_told_by_what_predicts_pairs_left_out(of_three, tmp
     np.testing.assert_array_equal(again.std, found.std)
 
 
+def test_rows_that_do_not_tell_of_pairs_never_seen_are_fitted_all_the_same(of_three):
+    X, y, ids, _ = columns_of_their_own().values()
+    stats, features = to_statistics(np.ones_like(X), y, ids, ["x0"], "species", "none")
+    other = of_three.refit(stats, features)
+    assert of_three.summaries_.unseen is not None
+    assert other.summaries_.unseen is None
+    assert "speaks of all pairs" in other.notes_[-1]
+    assert np.isfinite(other.predict(X[:3], ids[:3] + np.array([5, 0, 0]))).all()
+
+
 def test_pairs_never_seen_are_freed_of_the_effects_of_runs(of_three):
     table, rng = columns_of_their_own(), np.random.default_rng(3)
     new = table["groups"][:, 0] == 2

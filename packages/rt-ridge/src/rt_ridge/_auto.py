@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from rt_ridge._config import RidgeConfig
+from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import (
     PartialPoolingRidge,
     as_groups,
@@ -301,11 +302,16 @@ class AutoRidge(PartialPoolingRidge):
             config = self._configured(trial)
             scales = given[i] if given is not None and config.method == "map" else None
             fits.append(fitted(stats, config, seen, self._known, scales))
-        self._scales, unseen = [scales for scales, _ in fits], None
+        self._scales: list[ScalePosterior | None] = [scales for scales, _ in fits]
+        unseen = None
         if choice.apart is not None:
             scales = None if given is None else given[-1]
             scales, unseen = self._of_unseen(stats, features, choice.apart, scales)
             self._scales.append(scales)
+            if unseen is None:
+                notes.append(
+                    "these rows do not tell its scales: what was taken speaks of all pairs"
+                )
         first = fits[int(np.argmax(choice.weights))][0]
         self.__dict__.pop("idata_", None)
         self.choice_, self.structure_ = choice, choice.table
@@ -323,10 +329,19 @@ class AutoRidge(PartialPoolingRidge):
         features: FeatureMap,
         apart: Choice,
         scales: ScalePosterior | None = None,
-    ) -> tuple[ScalePosterior, Stage1CoeffSummaries]:
-        """Fit what speaks of pairs never seen, at the mode of its scales."""
+    ) -> tuple[ScalePosterior | None, Stage1CoeffSummaries | None]:
+        """Fit what speaks of pairs never seen, at the mode of its scales.
+
+        None where these rows do not tell its scales, as without some runs: what was taken for pairs
+        that were seen then speaks of all.
+        """
         config = apart.trials[0].candidate.config
-        found, summaries = fitted(stats, config, _followed(features, apart), self._known, scales)
+        try:
+            found, summaries = fitted(
+                stats, config, _followed(features, apart), self._known, scales
+            )
+        except RTRidgeError:
+            return None, None
         return found, replace(summaries.levels_alone(), structure=apart.table)
 
     def _add_runs(self, stats: SufficientStatistics, rows: StoredRows | None) -> None:
