@@ -1,16 +1,13 @@
-"""Embeddings of Chemprop's networks, held against Chemprop and ADMET-AI."""
+"""Embeddings of Chemprop's networks, held against Chemprop."""
 
 from __future__ import annotations
 
-import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from molecule_features import FeatureError, FeatureSet, MissingExtraError, featurize
-from molecule_features._chemprop import AdmetFingerprint
+from molecule_features import FeatureError, featurize
 
 chemprop = pytest.importorskip("chemprop")
 
@@ -92,38 +89,3 @@ def test_weights_of_something_else_are_named(tmp_path: Path) -> None:
     torch.save({"state_dict": {"layer.weight": torch.zeros(2)}}, tmp_path / "x.pt")
     with pytest.raises(FeatureError, match=r"found weights layer\.weight"):
         featurize(["CCO"], f"chemprop:{tmp_path / 'x.pt'}")
-
-
-def test_without_admet_ai_the_extra_is_named() -> None:
-    if find_spec("admet_ai") is None:
-        with pytest.raises(MissingExtraError, match=r"pip install 'molecule-features\[admet\]'"):
-            FeatureSet.named("admet_prediction")
-    else:
-        assert FeatureSet.named("admet_prediction").width == 41
-
-
-def test_admet_ais_end_points_are_told() -> None:
-    assert len(AdmetFingerprint.trained_on) == 41
-    assert {"hERG", "Lipophilicity_AstraZeneca"} < set(AdmetFingerprint.trained_on)
-
-
-@pytest.mark.slow
-def test_predictions_are_admet_ais(drugs: list[str]) -> None:
-    pytest.importorskip("admet_ai")
-    found = featurize(drugs, "admet_fingerprint+admet_prediction", cache=None)
-    assert found.block("admet_fingerprint").shape == (len(drugs), 3000)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from admet_ai import ADMETModel  # pyrefly: ignore[missing-import]
-
-        peer: Any = ADMETModel(include_physchem=False, drugbank_path=None, num_workers=0).predict(
-            drugs
-        )
-    names = [name.removeprefix("admet_") for name in found.names[3000:]]
-    # Their order of atoms is that of the SMILES, which is canonical here: chiral tags follow it.
-    np.testing.assert_allclose(
-        found.block("admet_prediction"), peer[names].to_numpy(), rtol=1e-5, atol=1e-5
-    )
-    seen = found.seen(["LogD", "lipophilicity", "HERG", "Caco-2 Wang", "Solubility_AqSolDB"])
-    asked = ["lipophilicity", "HERG", "Caco-2 Wang", "Solubility_AqSolDB"]
-    assert seen == {"admet_fingerprint": asked, "admet_prediction": asked}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,15 +31,15 @@ NEW = (np.array([[8.3, 3.1], [12.0, 2.0], [8.0, 3.0]]), np.array([[0, 1, 0], [2,
 
 
 def bounds(table: dict[str, Any], X: Any = NEW[0], ids: Any = NEW[1]) -> Any:
+    """Return what a fit to a table predicts; see `ends`."""
+    return ends(AutoRidge().fit(**table), X, ids)
+
+
+def ends(model: AutoRidge, X: Any, ids: Any) -> Any:
     """Return predictions and the ends of their intervals, beyond the training's range too."""
-    found = AutoRidge().fit(**table).predict_levels(X, ids)
+    found = model.predict_levels(X, ids)
     half = found.half_width(0.95)
     return np.stack([found.mean, found.mean - half, found.mean + half])
-
-
-@pytest.fixture(scope="module")
-def reference() -> Any:
-    return bounds(lab())
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,12 @@ def model() -> AutoRidge:
     return AutoRidge().fit(**lab())
 
 
-@pytest.mark.parametrize("factor", [(1e6, 1.0), (1e-6, 1e6), (60.0, 60.0)])
+@pytest.fixture(scope="module")
+def reference(model: AutoRidge) -> Any:
+    return ends(model, *NEW)
+
+
+@pytest.mark.parametrize("factor", [(1e6, 1.0), (1e-6, 1e6)])
 def test_units_of_covariates_do_not_matter(reference, factor):
     table = lab()
     table["X"] = table["X"] * factor
@@ -94,6 +100,79 @@ def test_the_artefact_holds_candidates_scores_and_what_was_taken(model, tmp_path
     np.testing.assert_array_equal(again.mean, model.predict(X, ids))
     assert again.extrapolated is not None
     assert again.extrapolated.tolist() == [False, True, False]
+
+
+def columns_of_their_own(seed: int = 1) -> dict[str, Any]:
+    """Return 4 species whose readings lie apart; each pair's slope within one is its own.
+
+    What a species' mean reading does to a compound carries over to the others.
+    """
+    rng = np.random.default_rng(seed)
+    runs, compound = np.divmod(np.arange(32 * 10), 10)
+    species, center = runs // 8, np.array([4.0, 5.0, 7.0, 8.0])
+    off = (0.1 * rng.normal(size=32))[runs]
+    between, within = 1 + 0.3 * rng.normal(size=10), 2 * rng.normal(size=(4, 10))
+    y = 3 + 0.8 * compound + between[compound] * center[species] + within[species, compound] * off
+    y = y + 0.05 * rng.normal(size=len(y))
+    ids = np.column_stack([species, compound, np.zeros_like(species)])
+    return {"X": (center[species] + off)[:, None], "y": y, "groups": ids, "runs": runs}
+
+
+@pytest.fixture(scope="module")
+def of_three() -> AutoRidge:
+    """Three of these species."""
+    table = columns_of_their_own()
+    seen = table["groups"][:, 0] != 2
+    train = {name: values[seen] for name, values in table.items()}
+    return AutoRidge(likelihood="gaussian").fit(**train)
+
+
+def test_pairs_never_seen_are_told_by_what_predicts_pairs_left_out(of_three, tmp_path):
+    # Slopes of pairs predict runs of species that were seen, and say nothing of another.
+    X, y, ids, _ = columns_of_their_own().values()
+    new = ids[:, 0] == 2
+    own, found = of_three.summaries_, of_three.predict_levels(X, ids)
+    assert np.sqrt(np.mean((y - found.mean)[new] ** 2)) < 0.3
+    inside = np.abs(y - found.mean) <= found.half_width(0.95)
+    assert inside[new].mean() > 0.9
+    assert own.unseen is not None
+    assert "slopes of compounds" in own.unseen.structure.taken[0][0]
+    # What was seen is told by what was chosen for it, to the bit.
+    alone = replace(own, unseen=None).predict(X, *ids.T)
+    assert np.sqrt(np.mean((y - alone.mean)[new] ** 2)) > 1
+    for name in ("mean", "std", "level_code"):
+        np.testing.assert_array_equal(getattr(found, name)[~new], getattr(alone, name)[~new])
+        other = getattr(own.unseen.predict(X, *ids.T), name)
+        np.testing.assert_array_equal(getattr(found, name)[new], other[new])
+    own.save(tmp_path / "a.npz")
+    again = Stage1CoeffSummaries.load(tmp_path / "a.npz").predict(X, *ids.T)
+    np.testing.assert_array_equal(again.std, found.std)
+
+
+def test_rows_that_do_not_tell_of_pairs_never_seen_are_fitted_all_the_same(of_three):
+    X, y, ids, _ = columns_of_their_own().values()
+    stats, features = to_statistics(np.ones_like(X), y, ids, ["x0"], "species", "none")
+    other = of_three.refit(stats, features)
+    assert of_three.summaries_.unseen is not None
+    assert other.summaries_.unseen is None
+    assert "speaks of all pairs" in other.notes_[-1]
+    assert np.isfinite(other.predict(X[:3], ids[:3] + np.array([5, 0, 0]))).all()
+
+
+def test_pairs_never_seen_are_freed_of_the_effects_of_runs(of_three):
+    table, rng = columns_of_their_own(), np.random.default_rng(3)
+    new = table["groups"][:, 0] == 2
+    train = {name: values[~new] for name, values in table.items()}
+    shift = 0.5 * rng.normal(size=32)
+    # Of shifts that sum to 0 within a species nothing is left once they are known.
+    shift -= np.repeat(shift.reshape(4, 8).mean(axis=1), 8)
+    train["y"] = train["y"] + shift[train["runs"]]
+    model = AutoRidge(likelihood="gaussian", run_effects="independent").fit(**train)
+    at = table["X"][new], table["groups"][new]
+    found, expected = model.predict(*at), of_three.predict(*at)
+    assert model.summaries_.unseen is not None
+    assert model.summaries_.unseen.sigma2_mean < 0.5 * np.var(shift)
+    np.testing.assert_allclose(found, expected, atol=0.5)
 
 
 def test_what_the_user_sets_is_kept_in_every_candidate():

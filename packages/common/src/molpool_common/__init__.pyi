@@ -163,6 +163,7 @@ from ._standardize import canonical_smiles as canonical_smiles
 from ._standardize import changed_smiles as changed_smiles
 from ._standardize import standardize as standardize
 from ._standardize import structures_of as structures_of
+from ._stored_texts import StoredTexts as StoredTexts
 from ._torch_files import TRUST as TRUST
 from ._torch_files import UnsafeFileError as UnsafeFileError
 from ._torch_files import check_intact as check_intact

@@ -1,4 +1,4 @@
-"""Embeddings and predictions of Chemprop networks: ADMET-AI's ten, or any checkpoint."""
+"""Embeddings of Chemprop networks: any checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cache, cached_property
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,127 +22,8 @@ _FORMAT = 1
 _BATCH = 64
 """Molecules of one call of the networks."""
 
-_CLASSES = (
-    "AMES BBB_Martins Bioavailability_Ma CYP1A2_Veith CYP2C19_Veith "
-    "CYP2C9_Substrate_CarbonMangels CYP2C9_Veith CYP2D6_Substrate_CarbonMangels CYP2D6_Veith "
-    "CYP3A4_Substrate_CarbonMangels CYP3A4_Veith Carcinogens_Lagunin ClinTox DILI HIA_Hou "
-    "NR-AR-LBD NR-AR NR-AhR NR-Aromatase NR-ER-LBD NR-ER NR-PPAR-gamma PAMPA_NCATS "
-    "Pgp_Broccatelli SR-ARE SR-ATAD5 SR-HSE SR-MMP SR-p53 Skin_Reaction hERG"
-)
-_VALUES = (
-    "Caco2_Wang Clearance_Hepatocyte_AZ Clearance_Microsome_AZ Half_Life_Obach "
-    "HydrationFreeEnergy_FreeSolv LD50_Zhu Lipophilicity_AstraZeneca PPBR_AZ "
-    "Solubility_AqSolDB VDss_Lombardo"
-)
-_ADMET_TASKS = {
-    "admet_classification": _CLASSES.split(),
-    "admet_regression": _VALUES.split(),
-}
-"""End points of the Therapeutics Data Commons that ADMET-AI's networks were trained on, in the
-order of their outputs; the folders of its networks are named so."""
 
-_N_NETWORKS, _HIDDEN = 5, 300
-"""Networks in each of the two folders, and the width of their message passing."""
-
-
-class _Networks(OwnFeaturizer):
-    """Some Chemprop networks that read the same graphs."""
-
-    milliseconds = 10.0
-    # Torch's threads share one copy of the weights, and its import takes longer than most tables.
-    in_processes = False
-
-    @property
-    def _paths(self) -> tuple[Path, ...]:
-        raise NotImplementedError
-
-    def transform(self, smiles: Sequence[str], /) -> Float32Array:
-        """Return float32 [N, F] of canonical SMILES."""
-        networks = [_load(path) for path in self._paths]
-        parts = [np.empty((0, self.width), dtype=np.float32)]
-        if networks and smiles:
-            import torch
-            from chemprop.data import BatchMolGraph
-
-            with torch.inference_mode():
-                for start in range(0, len(smiles), _BATCH):
-                    # Featurised once, not once a network.
-                    some = smiles[start : start + _BATCH]
-                    graphs = _Graphs(BatchMolGraph([networks[0].graph(text) for text in some]))
-                    parts.append(self._numbers(networks, graphs))
-        return np.concatenate(parts)
-
-    def _numbers(self, networks: Sequence[_Network], graphs: _Graphs) -> Float32Array:
-        """Return the numbers [N, F] of a batch of graphs: embeddings side by side."""
-        found = [network.embedding(graphs).numpy() for network in networks]
-        return np.concatenate(found, axis=1).astype(np.float32)
-
-
-class AdmetFingerprint(_Networks):
-    """Ten embeddings of 300, of the networks of ADMET-AI.
-
-    References
-    ----------
-    Swanson et al., "ADMET-AI: a machine learning ADMET platform for evaluation of large-scale
-    chemical libraries", Bioinformatics 40 (2024) btae416; weights under the MIT licence.
-    """
-
-    trained_on = tuple(task for tasks in _ADMET_TASKS.values() for task in tasks)
-
-    def __init__(self, name: str = "admet_fingerprint") -> None:
-        super().__init__(name, "embedding")
-
-    @property
-    def version(self) -> str:
-        """Of admet-ai, Chemprop and RDKit."""
-        return _version("admet-ai", _installed("admet-ai", self.name))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The folder of the network, its number, and the column."""
-        return tuple(
-            f"{folder}_{k}_{i}"
-            for folder in _ADMET_TASKS
-            for k in range(_N_NETWORKS)
-            for i in range(_HIDDEN)
-        )
-
-    @property
-    def _paths(self) -> tuple[Path, ...]:
-        # Looked up rather than imported, which would read tables of drugs.
-        spec = find_spec("admet_ai")
-        if spec is None or spec.origin is None:
-            raise missing_extra(self.name, "admet-ai", "admet")
-        models = Path(spec.origin).parent / "resources" / "models"
-        return tuple(
-            models / folder / f"model_{k}.pt" for folder in _ADMET_TASKS for k in range(_N_NETWORKS)
-        )
-
-
-class AdmetPrediction(AdmetFingerprint):
-    """The 41 predictions of ADMET-AI: probabilities, or values in the units of its end points.
-
-    Each is the mean of five networks that were trained on the whole public data of its end point.
-    As features of that same end point they have seen the answers: `Block.trained_on` says which.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("admet_prediction")
-        self.kind = "descriptor"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The end points."""
-        return tuple(f"admet_{task}" for task in self.trained_on)
-
-    def _numbers(self, networks: Sequence[_Network], graphs: _Graphs) -> Float32Array:
-        found = [n.model.predictor(n.embedding(graphs)).numpy() for n in networks]
-        folders = (found[:_N_NETWORKS], found[_N_NETWORKS:])
-        means = [np.mean(folder, axis=0) for folder in folders]
-        return np.concatenate(means, axis=1).astype(np.float32)
-
-
-class ChempropEmbedding(_Networks):
+class ChempropEmbedding(OwnFeaturizer):
     """The embedding of a Chemprop checkpoint, or of CheMeleon's message passing.
 
     Message passing and aggregation, without the molecule's extra descriptors.
@@ -153,6 +33,10 @@ class ChempropEmbedding(_Networks):
     path : str
         A file that Chemprop saved (``.pt`` or ``.ckpt``), or CheMeleon's.
     """
+
+    milliseconds = 10.0
+    # Torch's threads share one copy of the weights, and its import takes longer than most tables.
+    in_processes = False
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{PREFIX}{path}", "embedding")
@@ -169,7 +53,7 @@ class ChempropEmbedding(_Networks):
     @property
     def version(self) -> str:
         """Of the file's content, Chemprop and RDKit."""
-        return _version("file", self._digest)
+        return chemprop_version("file", self._digest)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -177,19 +61,33 @@ class ChempropEmbedding(_Networks):
         width = _load(self.path).width
         return tuple(f"{self.path.stem}_{i}" for i in range(width))
 
-    @property
-    def _paths(self) -> tuple[Path, ...]:
-        return (self.path,)
+    def transform(self, smiles: Sequence[str], /) -> Float32Array:
+        """Return float32 [N, F] of canonical SMILES."""
+        network = _load(self.path)
+        parts = [np.empty((0, network.width), dtype=np.float32)]
+        if smiles:
+            import torch
+            from chemprop.data import BatchMolGraph
+
+            with torch.inference_mode():
+                for start in range(0, len(smiles), _BATCH):
+                    some = smiles[start : start + _BATCH]
+                    graphs = BatchMolGraph([network.graph(text) for text in some])
+                    found = network.model.fingerprint(graphs).numpy()
+                    parts.append(found.astype(np.float32))
+        return np.concatenate(parts)
 
 
-def _installed(package: str, featurizer: str) -> str:
+def installed(package: str, featurizer: str) -> str:
+    """Return the version of a package that the extra `admet` brings."""
     try:
         return version(package)
     except PackageNotFoundError as error:
         raise missing_extra(featurizer, package, "admet") from error
 
 
-def _version(source: str, detail: str) -> str:
+def chemprop_version(source: str, detail: str) -> str:
+    """Return what decides the numbers of networks from a source: that, Chemprop and RDKit."""
     try:
         chemprop = version("chemprop")
     except PackageNotFoundError as error:
@@ -198,54 +96,6 @@ def _version(source: str, detail: str) -> str:
             "installed. It comes with: pip install 'molecule-features[chemprop]'"
         ) from error
     return f"{_FORMAT}-{source}-{detail}-chemprop-{chemprop}-rdkit-{rdkit_version()}"
-
-
-class _Graphs:
-    """A batch of graphs with the order of its sums, which several networks share.
-
-    Chemprop scatters with an index as large as what it sums: most of its time on few molecules.
-
-    Parameters
-    ----------
-    batch : chemprop.data.BatchMolGraph
-        A molecules, whose atoms stand molecule after molecule.
-    """
-
-    def __init__(self, batch: Any) -> None:
-        self.batch = batch
-        self._source, target = batch.edge_index
-        self._entering = target.argsort(stable=True)
-        self._at_atom = target.bincount(minlength=len(batch.V)).cumsum(0)
-        self._sizes = batch.batch.bincount()
-
-    def atoms(self, passing: Any) -> Any:
-        """Return the hidden states of the atoms after Chemprop's message passing over bonds."""
-        batch = passing.graph_transform(self.batch)
-        start = passing.initialize(batch)
-        hidden = passing.tau(start)
-        for _ in range(1, passing.depth):
-            messages = self._into_atoms(hidden)[self._source] - hidden[batch.rev_edge_index]
-            hidden = passing.update(messages, start)
-        return passing.finalize(self._into_atoms(hidden), batch.V, None)
-
-    def molecules(self, atoms: Any, mean: bool) -> Any:
-        """Return sum or mean over the atoms of each molecule."""
-        import torch
-
-        sums = _sums(atoms, torch.arange(len(atoms)), self._sizes.cumsum(0))
-        return sums / self._sizes.unsqueeze(1) if mean else sums
-
-    def _into_atoms(self, bonds: Any) -> Any:
-        return _sums(bonds, self._entering, self._at_atom)
-
-
-def _sums(rows: Any, order: Any, ends: Any) -> Any:
-    """Return sums over groups of rows, which stand group after group in an order."""
-    from torch.nn.functional import embedding_bag, pad
-
-    if not len(rows):
-        return rows.new_zeros((len(ends), rows.shape[1]))
-    return embedding_bag(order, rows, pad(ends, (1, 0)), mode="sum", include_last_offset=True)
 
 
 class _Network:
@@ -269,19 +119,6 @@ class _Network:
     def graph(self, smiles: str) -> Any:
         """Return Chemprop's graph of a molecule."""
         return self._featurizer(read(smiles))
-
-    def embedding(self, graphs: _Graphs) -> Any:
-        """Return the embedding [N, width] of a batch of graphs."""
-        from chemprop.nn import BondMessagePassing, MeanAggregation, NormAggregation
-
-        passing, over = self.model.message_passing, self.model.agg
-        if type(passing) is not BondMessagePassing or passing.undirected:
-            return self.model.fingerprint(graphs.batch)
-        atoms = graphs.atoms(passing)
-        if type(over) not in (MeanAggregation, NormAggregation):
-            return self.model.bn(over(atoms, graphs.batch.batch))
-        found = graphs.molecules(atoms, type(over) is MeanAggregation)
-        return self.model.bn(found / over.norm if type(over) is NormAggregation else found)
 
 
 @cache

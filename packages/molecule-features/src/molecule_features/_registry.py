@@ -12,12 +12,8 @@ from typing import Any
 
 from molpool_common import did_you_mean, listed
 
-from molecule_features._chemprop import (
-    PREFIX,
-    AdmetFingerprint,
-    AdmetPrediction,
-    ChempropEmbedding,
-)
+from molecule_features._admet import AdmetFingerprint, AdmetPrediction
+from molecule_features._chemprop import PREFIX, ChempropEmbedding
 from molecule_features._errors import FeatureError, FeatureVersionWarning
 from molecule_features._featurizer import KINDS, Block, Featurizer
 from molecule_features._fingerprints import FINGERPRINTS, Fingerprint

@@ -14,3 +14,9 @@ class ModelError(ValueError):
 
 class MissingLabelWarning(UserWarning):
     """A task has no label to learn from, so that its predictions are NaN."""
+
+
+class MissingPackageError(ImportError):
+    """A model needs a package that is not installed; the message says what installs it."""
+
+    exit_code = 2

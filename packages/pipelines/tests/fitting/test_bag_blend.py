@@ -14,8 +14,15 @@ from mil_attn import BagData, MILError
 from molpool_common import Split
 from molpool_pipelines.fitting import BagBlendConfig, TrainMILConfig, _bag_run, train_mil
 from molpool_pipelines.fitting._bag_fits import OutOfFold, choose, out_of_fold
-from molpool_pipelines.models import BAG_MEMBERS, PredictConfig, bag_member_words, predict_table
+from molpool_pipelines.models import (
+    BAG_MEMBERS,
+    Calibration,
+    PredictConfig,
+    bag_member_words,
+    predict_table,
+)
 from molpool_pipelines.runs import earlier_settings, read_metrics, read_run_predictions
+from molpool_pipelines.scores import read_predictions, score_limits
 
 SIMPLE = ["minmax_kernel", "set_kernel", "mean"]
 
@@ -58,7 +65,9 @@ def configured(table: Path, kind: str, **more: Any) -> TrainMILConfig:
 @pytest.mark.parametrize("kind", ["classification", "regression"])
 def test_a_run_blends_simple_models_and_predicts_by_them(tmp_path: Path, kind: str) -> None:
     table = written(tmp_path, kind)
-    run = train_mil(configured(table, kind))
+    classes = kind == "classification"
+    limits = ["auto"] if classes else ["none", "y=:0.8"]
+    run = train_mil(configured(table, kind, limits=limits))
     frame = read_run_predictions(run)
     # All that is not tested is out of fold, and said to be validation.
     assert frame["split"].value_counts().sort("split").rows() == [("test", 10), ("val", 30)]
@@ -79,7 +88,16 @@ def test_a_run_blends_simple_models_and_predicts_by_them(tmp_path: Path, kind: s
     again = read_run_predictions(tmp_path, output.name)
     test = frame.filter(pl.col("split") == "test").join(again, on="id", suffix="_again")
     np.testing.assert_allclose(test["y predicted"], test["y predicted_again"], atol=1e-9)
-    if kind == "classification":
+    if not classes:
+        (of,) = score_limits(read_predictions(run).of_split("test"))
+        assert (of.side, of.limit) == ("ceiling", 0.8)
+        assert of.classes.positives == (test["y"] >= 0.8).sum() > 0
+        highest = frame.filter(pl.col("split") == "val")["y"].max()
+        assert test["y_upper"].max() <= highest
+        # What a model says beyond what the assay ever said ends there.
+        known = Calibration.load(run / "calibration.npz")
+        assert known.probabilities(np.array([[99.0]])) == highest
+    else:
         cut = described["thresholds"][0]
         assert (test["y decision"] == (test["y decision_again"])).all()
         assert 0 < cut < 1

@@ -12,12 +12,14 @@ from molpool_pipelines.fitting import (
     TrainBlendCommand,
     TrainChempropCommand,
     TrainChempropConfig,
+    TrainMILCommand,
     TrainTabularCommand,
     train_chemprop,
 )
 from molpool_pipelines.models import PredictConfig, load_model, predict_table
 from molpool_pipelines.runs import read_run_predictions
-from molpool_pipelines.studies import HPOChempropConfig, HPOTabularConfig
+from molpool_pipelines.scores import read_predictions, score_limits
+from molpool_pipelines.studies import HPOChempropConfig, HPOMILConfig, HPOTabularConfig
 from molpool_pipelines.tables import DataConfig, as_bounds, assay_limits, load_molecules
 
 KINDS = ("regression", "regression", "classification")
@@ -30,11 +32,13 @@ KINDS = ("regression", "regression", "classification")
         TrainBlendCommand,
         TrainChempropCommand,
         TrainTabularCommand,
+        TrainMILCommand,
         HPOChempropConfig,
+        HPOMILConfig,
         HPOTabularConfig,
     ],
 )
-def test_every_command_that_learns_molecules_takes_limits(command):
+def test_every_command_that_trains_takes_limits(command):
     assert issubclass(command, LimitsConfig)
     assert "--limits" in flag_names(command)
     # As configurations until now say it.
@@ -136,6 +140,9 @@ def test_chemprop_learns_them_and_reports_as_the_assay_would(table, tmp_path):
     assert found[False]["KSOL_upper"].max() == pytest.approx(250)
     assert found[False]["KSOL_at_ceiling"].is_between(0, 1).all()
     assert "KSOL_at_ceiling" not in found[True].columns
+    (scored,) = score_limits(read_predictions(run).of_split("test"))
+    assert scored.limit == pytest.approx(110)
+    assert 0 < scored.classes.positives < scored.classes.n
     ours = read_run_predictions(run).filter(split="test")
     same = found[False][ours["row"].cast(pl.Int64).to_numpy() - 1]
     for column in ("KSOL", "KSOL_at_ceiling"):

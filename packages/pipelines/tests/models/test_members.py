@@ -1,10 +1,13 @@
 """Models on features that a run can name: each fits, predicts, is saved and read."""
 
+import sys
+
 import numpy as np
 import pytest
 from chemprop_multitask import ChempropConfig
 from molecule_features import featurize
 from molpool_common import InputError
+from molpool_pipelines.fitting import TrainTabularConfig
 from molpool_pipelines.models import (
     MEMBERS,
     Blend,
@@ -12,17 +15,21 @@ from molpool_pipelines.models import (
     Molecules,
     asks_sd,
     build_member,
+    check_members,
     fit_member,
     mix,
     predict_member,
 )
 from molpool_pipelines.models._members import load_member
+from multitask_models import MissingPackageError, ModelError
 
 SMILES = ["C" * n + end for n in range(1, 13) for end in ("", "O", "N", "Cl")]
 SMALL = {
     "mlp": {"members": 2, "hidden": 32, "epochs": 60},
     "gp": {"max_iter": 5},
     "lightgbm": {"n_estimators": 20, "min_child_samples": 2},
+    "xgboost": {"n_estimators": 20, "learning_rate": 0.3},
+    "catboost": {"n_estimators": 20, "learning_rate": 0.3},
     "forest": {"n_estimators": 10},
     "extra_trees": {"n_estimators": 10},
     "chemprop": {
@@ -50,8 +57,10 @@ def labels():
     return y
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", [name for name in MEMBERS if name != "tabicl"])
 def test_every_model_predicts_the_same_after_it_was_saved(name, features, tmp_path):
+    if name in ("xgboost", "catboost"):
+        pytest.importorskip(name)
     settings = MemberSettings(
         features.blocks,
         ("regression",) * 2,
@@ -77,6 +86,16 @@ def test_every_model_predicts_the_same_after_it_was_saved(name, features, tmp_pa
 def test_models_that_learn_bounds_look_for_limits(name, features):
     model = build_member(name, MemberSettings(features.blocks, ("regression",)))
     assert getattr(model, "limits") == "auto"  # noqa: B009  # of models on features alone
+
+
+def test_an_optional_model_that_is_missing_is_said_with_its_cure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "catboost", None)
+    with pytest.raises(MissingPackageError, match="pip install 'catboost"):
+        check_members(["mlp", "catboost"], ["regression"], lambda _: {})
+    monkeypatch.setitem(sys.modules, "tabicl", pytest)
+    files = TrainTabularConfig(tabicl={"regressor": "no.ckpt"}).options
+    with pytest.raises(ModelError, match=r"regressor: .*no\.ckpt"):
+        check_members(["tabicl"], ["regression"], files)
 
 
 def test_neighbours_without_a_fingerprint_are_refused():

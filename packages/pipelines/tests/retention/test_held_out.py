@@ -75,6 +75,27 @@ def test_blocks_are_of_each_groups_runs_where_a_run_is_of_one(rows, tmp_path):
     assert blocks == [[i, i + 5] for i in range(5)]
 
 
+def test_pairs_are_left_out_with_what_lies_beyond_the_other_groups(rows, tmp_path):
+    of_two = pl.concat(
+        [rows, rows.with_columns(species=pl.lit(1, pl.Int64), IS_1=pl.col("IS_1") + 1).head(20)]
+    )
+    whole = read(tmp_path, [of_two])
+    kinds = [fold.kind for fold in whole.held_out]
+    assert kinds.count("groups") == 2
+    groups = [fold.stats for fold in whole.held_out if fold.kind == "groups"]
+    other = next(stats for stats in groups if stats.group_ids[0] == 1)
+    assert other.n_rows == 20
+    reading = of_two.filter(species=1)["IS_1"]
+    expected = (reading - reading.clip(rows["IS_1"].min(), rows["IS_1"].max())).sum()
+    assert float(other.n @ other.mean_x[:, 1]) == pytest.approx(expected)
+    of_pairs = [fold.stats for fold in whole.held_out if fold.kind == "pairs"]
+    assert sum(stats.n_rows for stats in of_pairs) == 50
+    assert max(np.abs(stats.mean_x[:, 1]).max() for stats in of_pairs) == 0
+    parts = read(tmp_path, [of_two.head(11), of_two.tail(-11)])
+    for a, b in zip(whole.held_out, parts.held_out, strict=True):
+        np.testing.assert_allclose(a.stats.mean_x, b.stats.mean_x, rtol=1e-12, atol=1e-12)
+
+
 def test_acquisition_order_is_that_of_its_column(rows, tmp_path):
     training = read(tmp_path, [rows], order_col="time")
     table = RunTable.read(training.config, training.table, training.columns)

@@ -42,10 +42,12 @@ from .robust._squares import predicts_closer as predicts_closer
 from .robust._weights import RowWeights as RowWeights
 from .robust._weights import reweighted as reweighted
 from .robust._weights import row_weights as row_weights
+from .selection._held_out import GroupRanges as GroupRanges
 from .selection._held_out import HeldOut as HeldOut
 from .selection._held_out import RunFold as RunFold
 from .selection._held_out import natural_order as natural_order
 from .selection._held_out import plan_folds as plan_folds
+from .selection._held_out import plan_unseen as plan_unseen
 from .selection._held_out import runs_of_one as runs_of_one
 from .selection._search import judged_pairs as judged_pairs
 from .statistics._ridge import batched_ridge as batched_ridge

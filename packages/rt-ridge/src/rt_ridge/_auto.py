@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from rt_ridge._config import RidgeConfig
+from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import (
     PartialPoolingRidge,
     as_groups,
@@ -29,16 +30,24 @@ from rt_ridge.robust._em import ABOUT, SETTLED, Settled
 from rt_ridge.robust._folds import weighted_folds
 from rt_ridge.robust._rows import StoredRows
 from rt_ridge.robust._trial import looks_heavy, predicts_better
+from rt_ridge.runs._cells import RunCells
 from rt_ridge.scales._mode import Near
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.selection._choice import Choice, Trial
-from rt_ridge.selection._held_out import HeldOut, RunFold, plan_folds, runs_of_one
+from rt_ridge.selection._held_out import (
+    GroupRanges,
+    HeldOut,
+    RunFold,
+    plan_folds,
+    plan_unseen,
+    runs_of_one,
+)
 from rt_ridge.selection._mixture import mixed
 from rt_ridge.selection._search import judged_pairs, most_pairs, search
 from rt_ridge.statistics._sufficient import SufficientStatistics, spread_of_regressors
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 from rt_ridge.tables._features import FeatureMap, ReadingRange
-from rt_ridge.tables._keys import GroupParents
+from rt_ridge.tables._keys import GroupParents, pack
 
 
 class AutoRidge(PartialPoolingRidge):
@@ -48,7 +57,8 @@ class AutoRidge(PartialPoolingRidge):
     one for each covariate. Each candidate is judged on runs that were left out: on blocks of
     acquisition order, and on the ends of the covariates' range, which also say how far slopes are
     to be followed beyond the training. Where several together predict better than the best one,
-    they are mixed. Covariates are standardised inside, so that their units do not matter.
+    they are mixed. What is said of pairs never seen is chosen by itself, on whole groups and on
+    pairs left out. Covariates are standardised inside, so that their units do not matter.
 
     Parameters are those of `PartialPoolingRidge`; keys of the structure that are not at their
     defaults are kept in all candidates.
@@ -104,10 +114,10 @@ class AutoRidge(PartialPoolingRidge):
             covariates are of one run, and nothing is known of the order. With statistics and
             `run_effects`: the name of each run.
         held_out : sequence of HeldOut, or None
-            With statistics: the sums of runs that are left out together. None: marginal
-            likelihoods decide.
+            With statistics: the sums of rows that are left out together. Without any of runs
+            marginal likelihoods decide.
         folds : sequence of RunFold
-            With `rows`: which runs those are.
+            With `rows`: which rows those are.
 
         Returns
         -------
@@ -150,7 +160,7 @@ class AutoRidge(PartialPoolingRidge):
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
         if self._rows is not None:
-            self._held_out, features = self._of_rows(features)
+            self._held_out, features = self._of_rows(stats, features)
         stats = _with_parents(stats)
         choice = self._search(stats, config)
         self._take(stats, features, choice, choice.scales)
@@ -211,7 +221,7 @@ class AutoRidge(PartialPoolingRidge):
     ) -> None:
         """Choose, weigh rows by what was chosen, and choose again by weighted rows."""
         if self._rows is not None:
-            self._held_out, features = self._of_rows(features)
+            self._held_out, features = self._of_rows(stats, features)
             rows = self._rows_again()
         stats = _with_parents(stats)
         choice = self._first or self._search(stats, config)
@@ -263,8 +273,11 @@ class AutoRidge(PartialPoolingRidge):
             weighted: SufficientStatistics, wide: SufficientStatistics
         ) -> Stage1CoeffSummaries:
             scales: Sequence[ScalePosterior | None] = given or [
-                settled_scales(weighted, self._configured(trial), self._known, at)
-                for trial, at in zip(choice.trials, near, strict=True)
+                *(
+                    settled_scales(weighted, self._configured(trial), self._known, at)
+                    for trial, at in zip(choice.trials, near, strict=True)
+                ),
+                *([] if choice.apart is None else [None]),
             ]
             self._take(weighted, features, choice, scales)
             means = self.summaries_
@@ -283,14 +296,22 @@ class AutoRidge(PartialPoolingRidge):
         given: Sequence[ScalePosterior | None] | None,
     ) -> None:
         """Fit what was chosen, and mix; by a method other than map, scales are found again."""
-        if features.range is not None:
-            features = replace(features, range=replace(features.range, follow=choice.follow))
         fits, notes = [], list(_sentences(choice))
+        seen = _followed(features, choice)
         for i, trial in enumerate(choice.trials):
             config = self._configured(trial)
             scales = given[i] if given is not None and config.method == "map" else None
-            fits.append(fitted(stats, config, features, self._known, scales))
-        self._scales = [scales for scales, _ in fits]
+            fits.append(fitted(stats, config, seen, self._known, scales))
+        self._scales: list[ScalePosterior | None] = [scales for scales, _ in fits]
+        unseen = None
+        if choice.apart is not None:
+            scales = None if given is None else given[-1]
+            scales, unseen = self._of_unseen(stats, features, choice.apart, scales)
+            self._scales.append(scales)
+            if unseen is None:
+                notes.append(
+                    "these rows do not tell its scales: what was taken speaks of all pairs"
+                )
         first = fits[int(np.argmax(choice.weights))][0]
         self.__dict__.pop("idata_", None)
         self.choice_, self.structure_ = choice, choice.table
@@ -300,10 +321,39 @@ class AutoRidge(PartialPoolingRidge):
             notes.append(f"scales found on part of the {stats.G} pairs")
         self.notes_ = (*first.notes, *notes)
         artefact = mixed([summaries for _, summaries in fits], choice.weights)
-        self.summaries_ = replace(artefact, structure=choice.table)
+        self.summaries_ = replace(artefact, structure=choice.table, unseen=unseen)
+
+    def _of_unseen(
+        self,
+        stats: SufficientStatistics,
+        features: FeatureMap,
+        apart: Choice,
+        scales: ScalePosterior | None = None,
+    ) -> tuple[ScalePosterior | None, Stage1CoeffSummaries | None]:
+        """Fit what speaks of pairs never seen, at the mode of its scales.
+
+        None where these rows do not tell its scales, as without some runs: what was taken for pairs
+        that were seen then speaks of all.
+        """
+        config = apart.trials[0].candidate.config
+        try:
+            found, summaries = fitted(
+                stats, config, _followed(features, apart), self._known, scales
+            )
+        except RTRidgeError:
+            return None, None
+        return found, replace(summaries.levels_alone(), structure=apart.table)
 
     def _add_runs(self, stats: SufficientStatistics, rows: StoredRows | None) -> None:
-        super()._add_runs(_with_parents(stats), rows)
+        stats = _with_parents(stats)
+        super()._add_runs(stats, rows)
+        effects, features = self.summaries_.runs, self.summaries_.features
+        if self.choice_.apart is not None and effects is not None and rows is not None:
+            # Levels of times less the effects of their runs, as those of pairs seen are.
+            cells = RunCells.of(stats, rows, features, len(effects.names), None)
+            less = cells.without(stats, effects.mean)
+            unseen = self._of_unseen(less, features, self.choice_.apart)[1]
+            self.summaries_ = replace(self.summaries_, unseen=unseen)
 
     def _model_of_runs(self) -> RidgeConfig:
         # Of a mixture the heaviest alone.
@@ -315,13 +365,17 @@ class AutoRidge(PartialPoolingRidge):
         method = "map" if likelihood and config.sigma == "group" else self.method
         return config.model_copy(update={"method": method})
 
-    def _of_rows(self, features: FeatureMap) -> tuple[list[HeldOut], FeatureMap]:
+    def _of_rows(
+        self, stats: SufficientStatistics, features: FeatureMap
+    ) -> tuple[list[HeldOut], FeatureMap]:
         assert self._rows is not None
         X, y, groups, runs = self._rows
         X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
         ids = as_groups(groups, len(X))
         number, ordered = _numbered(runs, X)
         folds = folds_of_rows(number, X, ordered=ordered, groups=ids[:, 0])
+        ranges = GroupRanges.of_rows(ids[:, 0], X)
+        folds += plan_unseen(judged_pairs(stats), ranges, int(number.max(initial=-1)) + 1)
         self._folds = folds
         found = [_held_out(f, number, (X, y, ids), features, self.group_col) for f in folds]
         ends = (X.min(axis=0), X.max(axis=0)) if len(X) else (np.zeros(0), np.zeros(0))
@@ -377,11 +431,12 @@ def _held_out(
     features: FeatureMap,
     group_col: str,
 ) -> HeldOut:
-    out = fold.members[number]
+    out = fold.rows(number, pack(rows[2][:, 0], rows[2][:, 1]))
     X, y, ids = rows[0][out], rows[1][out], rows[2][out]
     z = fold.regressors(X, features)
     names = [f"z{j}" for j in range(z.shape[1])]
-    return HeldOut(fold.name, to_statistics(z, y, ids, names, group_col, "none")[0])
+    stats = to_statistics(z, y, ids, names, group_col, "none")[0]
+    return HeldOut(fold.name, stats, kind=fold.kind)
 
 
 def _with_parents(stats: SufficientStatistics) -> SufficientStatistics:
@@ -392,6 +447,13 @@ def _with_parents(stats: SufficientStatistics) -> SufficientStatistics:
     return replace(stats, parents=GroupParents(groups, np.zeros_like(groups)))
 
 
+def _followed(features: FeatureMap, choice: Choice) -> FeatureMap:
+    """Return features that follow slopes beyond the training's range as was chosen."""
+    if features.range is None:
+        return features
+    return replace(features, range=replace(features.range, follow=choice.follow))
+
+
 def _sentences(choice: Choice) -> tuple[str, ...]:
     """Return what was chosen, in words."""
     taken = ", ".join(f"{name} ({weight:.0%})" for name, weight in choice.table.taken)
@@ -400,6 +462,18 @@ def _sentences(choice: Choice) -> tuple[str, ...]:
     by = "runs left out" if np.isfinite(choice.table.rmse).any() else "marginal likelihood"
     found = [f"structure chosen by {by} from {len(choice.table.names)}: {taken}"]
     if choice.follow < 1:
-        how = "not followed" if choice.follow == 0 else f"followed to {choice.follow:.0%}"
-        found.append(f"slopes are {how} beyond the range of the training, as runs left out say")
+        found.append(f"slopes are {_how(choice)} the range of the training, as runs left out say")
+    if choice.apart is not None:
+        name = choice.apart.table.taken[0][0]
+        found.append(
+            f"of pairs never seen groups and pairs left out say: {name}, its slopes"
+            f" {_how(choice.apart)} the range"
+        )
     return tuple(found)
+
+
+def _how(choice: Choice) -> str:
+    if choice.follow == 1:
+        return "followed beyond"
+    how = "not followed" if choice.follow == 0 else f"followed to {choice.follow:.0%}"
+    return f"{how} beyond"

@@ -344,9 +344,13 @@ class SimulateConfig(ConfigModel):
     anchors: Count = Field(
         3, description="compounds with all their rows everywhere, test runs included in training"
     )
-    rare_pairs: Count = Field(100, description="pairs with rare_rows training rows")
+    rare_pairs: Count | None = Field(
+        None, description="pairs with rare_rows training rows; none: 100, or a third where fewer"
+    )
     rare_rows: Positive = Field(2, description="training rows of a rare pair")
-    unseen_pairs: Count = Field(100, description="pairs without any training row")
+    unseen_pairs: Count | None = Field(
+        None, description="pairs without any training row; none: as for rare_pairs"
+    )
     unseen_species: Count = Field(0, description="species without training rows but of anchors")
     cluster_covariate_sd: Spread = Field(
         1.0, description="spread of the clusters' mean readings: their structure in the standards"
@@ -389,13 +393,32 @@ class SimulateConfig(ConfigModel):
             raise ValueError(f"anchors: expected <= n_compounds {self.n_compounds}")
         if self.unseen_species >= self.n_species:
             raise ValueError(f"unseen_species: expected < n_species {self.n_species}")
-        pairs = (self.n_species - self.unseen_species) * (self.n_compounds - self.anchors)
-        if self.rare_pairs + self.unseen_pairs > pairs:
+        if self.n_rare + self.n_unseen > self._free_pairs:
             raise ValueError(
-                f"rare_pairs, unseen_pairs: expected at most {pairs} together,"
+                f"rare_pairs, unseen_pairs: expected at most {self._free_pairs} together,"
                 " the pairs of seen species without an anchor"
             )
         return self
+
+    @property
+    def n_rare(self) -> int:
+        """Pairs with `rare_rows` training rows."""
+        return self._some_pairs(self.rare_pairs, beside=self.unseen_pairs)
+
+    @property
+    def n_unseen(self) -> int:
+        """Pairs without any, of species that have some."""
+        return self._some_pairs(self.unseen_pairs, beside=self.rare_pairs)
+
+    def _some_pairs(self, given: int | None, beside: int | None) -> int:
+        if given is not None:
+            return given
+        return max(0, min(100, self._free_pairs // 3, self._free_pairs - (beside or 0)))
+
+    @property
+    def _free_pairs(self) -> int:
+        """Pairs of seen species without an anchor."""
+        return (self.n_species - self.unseen_species) * (self.n_compounds - self.anchors)
 
     @property
     def covariates(self) -> tuple[str, ...]:

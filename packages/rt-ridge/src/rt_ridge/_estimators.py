@@ -402,7 +402,7 @@ def _per_unit(summaries: Stage1CoeffSummaries, scale: FloatArray | None) -> Stag
 def of_both(means: Stage1CoeffSummaries, covariances: Stage1CoeffSummaries) -> Stage1CoeffSummaries:
     """Return an artefact with the means of pairs of one and all else of another of its scales."""
     wide = replace(covariances.coefficients, mean=means.coefficients.mean)
-    return replace(means, coefficients=wide)
+    return replace(means, coefficients=wide, unseen=covariances.unseen)
 
 
 def as_groups(groups: Any, n_rows: int) -> IntArray:

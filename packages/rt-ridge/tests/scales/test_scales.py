@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from molpool_common import FloatArray
 from rt_ridge._config import RidgeConfig, SamplingConfig, ScalePrior, ScalePriors
 from rt_ridge.hierarchy._hierarchy import Hierarchy
+from rt_ridge.hierarchy._linear_system import UnsolvableError
 from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.scales import find_scales
-from rt_ridge.scales._mode import Whitening, _beside, find_from, find_near, maximise
+from rt_ridge.scales._mode import Near, Whitening, _beside, find_from, find_near, maximise, settled
 from rt_ridge.scales._posterior import ScalePosterior, weighted_interval
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from scipy.stats import kstest, norm
@@ -280,7 +281,7 @@ def test_simulation_based_calibration():
         location_mean=2.0,
         location_sd=1.5,
         priors=absolute,
-        sampling=SamplingConfig(draws=128),
+        sampling=SamplingConfig(draws=64),
     )
     ranks = []
     for _ in range(120):
@@ -300,6 +301,21 @@ def test_simulation_based_calibration():
         ranks.append([*rank, cdf])
     for column in np.array(ranks).T:
         assert kstest(column, "uniform").pvalue > 1e-4
+
+
+def test_a_step_to_where_nothing_can_be_solved_is_not_taken(monkeypatch):
+    hierarchy = Hierarchy(batches()[0], RidgeConfig())
+    at, solved = np.array([0.0, 0.5]), hierarchy.log_posterior
+
+    def near_by(point: FloatArray) -> tuple[float, FloatArray]:
+        if np.abs(point - at).max() > 0.5:
+            raise UnsolvableError("out of all reason")
+        return solved(point)
+
+    monkeypatch.setattr(hierarchy, "log_posterior", near_by)
+    cov = 1e6 * np.eye(2)
+    np.testing.assert_array_equal(settled(hierarchy, at, cov), at)
+    assert _beside(hierarchy, Near(at, cov, at)) is None
 
 
 def test_points_beyond_all_reason_have_no_density():

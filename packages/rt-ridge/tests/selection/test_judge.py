@@ -15,7 +15,14 @@ from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.selection._candidates import first_candidates
 from rt_ridge.selection._choice import Errors, _share, _stacked, stacking_weights
-from rt_ridge.selection._held_out import natural_order, plan_folds, principal_scores, runs_of_one
+from rt_ridge.selection._held_out import (
+    GroupRanges,
+    natural_order,
+    plan_folds,
+    plan_unseen,
+    principal_scores,
+    runs_of_one,
+)
 from rt_ridge.selection._judge import FOLLOW, Judge
 from rt_ridge.statistics._sufficient import without
 from scipy.optimize import minimize
@@ -118,6 +125,51 @@ def test_compounds_that_no_other_run_has_are_not_judged(table):
     held = [_held_out(f, table["runs"], parts, features, "species") for f in folds]
     assert 7 in held[0].stats.keys
     assert 7 not in Judge(stats, held, np.ones(2)).folds[0].part.keys
+
+
+def test_pairs_left_out_are_predicted_as_by_dense_algebra(table):
+    stats, features = statistics(table)
+    ids, X, y = (table[k] for k in ("ids", "X", "y"))
+    folds = plan_unseen(stats, GroupRanges.of_rows(ids[:, 0], X), 12)
+    assert [f.name for f in folds[:3]] == ["groups 1 of 2", "groups 2 of 2", "pairs 1 of 5"]
+    held = [_held_out(f, table["runs"], (X, y, ids), features, "species") for f in folds]
+    assert {h.kind for h in held} == {"groups", "pairs"}
+    judge = Judge(stats, held, np.ones(2))
+    named = {c.name: c.config for c in first_candidates(stats, RidgeConfig())}
+    config = named["groups and compounds, one slope"].model_copy(
+        update={"intercept_prior": "comp_hier"}
+    )
+    hierarchy = Hierarchy(judge.stats, config)
+    sigma, pair, compound = np.array([0.1, 0.3, 2.0])
+    assert hierarchy.layout.names == ("sigma", "tau_pair", "tau_compound")
+    scores = judge.score(hierarchy, np.array([sigma, pair, compound]))
+    key = (ids[:, 0] << 32) + ids[:, 1]
+    # Of a common time, two slopes, and what compounds and pairs add: the penalty of each column.
+    of_compound = (ids[:, 1, None] == np.unique(ids[:, 1])).astype(float)
+    Z = np.column_stack([np.ones(len(y)), X, of_compound, key[:, None] == stats.keys])
+    penalty = np.diag([0.0] * 3 + [compound**-2] * of_compound.shape[1] + [pair**-2] * stats.G)
+    for number, fold in enumerate(folds):
+        out = np.isin(key, fold.pairs)
+        fitted = np.linalg.solve(
+            Z[~out].T @ Z[~out] / sigma**2 + penalty, Z[~out].T @ y[~out] / sigma**2
+        )
+        keys = judge.folds[number].part.keys
+        assert set(keys) <= set(fold.pairs.tolist())
+        squared = [((y - Z @ fitted)[key == k] ** 2).sum() for k in keys]
+        found = scores.squared[0][judge.fold == number]
+        np.testing.assert_allclose(found, squared, rtol=1e-6)
+
+
+def test_who_is_left_out_with_whom_does_not_depend_on_names(table):
+    stats = statistics(table)[0]
+    ranges = GroupRanges.of_rows(table["ids"][:, 0], table["X"])
+    called = statistics({**table, "ids": (table["ids"] * [-1, 1, 1]) + [5, 0, 0]})[0]
+    other = plan_unseen(called, GroupRanges(5 - ranges.ids[::-1], ranges.low, ranges.high), 12)
+    for fold, again in zip(plan_unseen(stats, ranges, 12), other, strict=True):
+        back = [((5 - (k >> 32)) << 32) + (k & (2**32 - 1)) for k in again.pairs.tolist()]
+        assert sorted(back) == fold.pairs.tolist()
+    one = statistics(table, table["ids"][:, 0] == 0)[0]
+    assert plan_unseen(one, ranges, 12) == []
 
 
 def test_stacking_weights_maximise_the_density_of_the_mixture():

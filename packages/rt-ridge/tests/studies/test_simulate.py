@@ -142,6 +142,21 @@ def test_long_tails_end_at_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
+    ("knobs", "rare", "unseen"),
+    [
+        ({}, 100, 100),
+        ({"n_species": 5, "n_compounds": 20}, 28, 28),
+        ({"n_species": 5, "n_compounds": 20, "unseen_pairs": 60}, 25, 60),
+        ({"n_species": 4, "n_compounds": 3}, 0, 0),
+        ({"unseen_pairs": 0}, 100, 0),
+    ],
+)
+def test_pairs_of_few_rows_follow_the_size(knobs: dict[str, Any], rare: int, unseen: int) -> None:
+    config = SimulateConfig(**knobs)
+    assert (config.n_rare, config.n_unseen) == (rare, unseen)
+
+
+@pytest.mark.parametrize(
     ("knobs", "message"),
     [
         ({"n_species": 2}, "n_species: expected >= n_clusters 3"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,12 +19,15 @@ from mil_attn import (
 from molpool_common import FloatArray, MetricTable, ScaleName, from_scale
 
 from molpool_pipelines.fitting._config import TrainMILConfig
-from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
+from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to, extremes
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import Results, results_of
 from molpool_pipelines.models import BagModel, Basis, Calibration
 from molpool_pipelines.runs import SPLIT, rejected_rows
 from molpool_pipelines.tables import MoleculeTable, strata_of
+
+if TYPE_CHECKING:
+    from multitask_models import AssayLimits
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def evaluate_bags(
     config: TrainMILConfig,
     said: Mapping[SplitName, SaidOfBags],
     model: BagModel,
+    limits: AssayLimits,
     basis: Basis = "validation",
 ) -> Results:
     """Score every split, and give the test bags intervals that validation calibrates.
@@ -71,6 +75,8 @@ def evaluate_bags(
         By split.
     model : BagModel
         What says it of new bags.
+    limits : AssayLimits
+        Where predictions and intervals end.
     basis : str
         What the bags that calibrate are to the models that predict them.
     """
@@ -88,7 +94,9 @@ def evaluate_bags(
         )
         for split, one in said.items()
     ]
-    request = IntervalRequest(config.level, basis=basis, shift=config.shift)
+    known_labels = [part.table.targets for part in parts if part.split != "test"]
+    ends = extremes(np.concatenate(known_labels))
+    request = IntervalRequest(config.level, limits, ends, basis, config.shift)
     kinds = [config.task_kind] * len(tasks)
     results = results_of(parts, kinds, request)
     more: dict[str, dict[str, Any]] = {split: dict(results.more.get(split, {})) for split in data}
@@ -244,6 +252,7 @@ def predictions_of_bags(
     data: BagData,
     scales: Sequence[ScaleName],
     *,
+    calibration: Calibration | None = None,
     with_failures: bool = False,
     multiclass: bool = False,
 ) -> pl.DataFrame:
@@ -257,13 +266,18 @@ def predictions_of_bags(
         The bags.
     scales : sequence of str, length T
         On which the model says the tasks.
+    calibration : Calibration or None
+        Says where values end, if assays have limits.
     with_failures : bool
         Whether molecules without features have a row too, with the reason in column ``error``.
     multiclass : bool
         Whether tasks are the classes of columns, of which the likeliest is told.
     """
     columns: dict[str, Any] = {"id": data.ids}
-    p = from_scale(model.predict_with_sd(data)[0], scales)
+    p = model.predict_with_sd(data)[0]
+    if calibration is not None and not model.is_classifier:
+        p = calibration.probabilities(p)
+    p = from_scale(p, scales)
     more = {} if not multiclass else likeliest_classes(model.task_names, p)
     more = {f"{column} class": values for column, values in more.items()}
     for t, task in enumerate(model.task_names):

@@ -204,7 +204,8 @@ class BlendFitting(MILFitting):
         config = self._config
         if name != "attention":
             rows = np.sort(np.concatenate([fold.train, fold.val]))
-            return fit_bag_member(name, data.take(rows), head=config.blend.head, seed=config.seed)
+            head, seed, limits = config.blend.head, config.seed, self._inputs.limits.bounds
+            return fit_bag_member(name, data.take(rows), head=head, seed=seed, limits=limits)
         train = data.take(fold.train)
         result = fit(
             config,
@@ -253,7 +254,8 @@ class BlendFitting(MILFitting):
         if "test" in self._inputs.splits:
             said["test"] = SaidOfBags.of(self._model, self._inputs.of("test"), data)
         basis: Basis = "rolling origin" if self._config.split.split_type == "time" else "folds"
-        return evaluate_bags(self._config, said, self._model, basis)  # type: ignore[arg-type]  # names of splits
+        limits = self._inputs.limits
+        return evaluate_bags(self._config, said, self._model, limits, basis)  # type: ignore[arg-type]  # names of splits
 
     def _distance(self, data: BagData) -> FloatArray | None:
         """Return how far each bag's molecule is from those that trained its fold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from chemprop_multitask import (
@@ -239,7 +240,9 @@ class BagBlendConfig(ConfigModel):
         return ["attention", "extra_trees", "lightgbm", "minmax_kernel", "mmd_kernel"]
 
 
-class TrainMILConfig(IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig):
+class TrainMILConfig(
+    IntervalConfig, LimitsConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig
+):
     """A training run: data, split, model, training, where it goes."""
 
     blend: BagBlendConfig = Field(default_factory=BagBlendConfig)
@@ -369,6 +372,17 @@ class ChempropMemberConfig(ConfigModel):
         return ChempropConfig(model=self.model, training=self.training)
 
 
+class TabICLConfig(ConfigModel):
+    """Files of TabICL's weights; nothing is downloaded."""
+
+    classifier: Annotated[str | None, PATH] = Field(
+        None, description="for tasks of classes, such as tabicl-classifier-v2-20260212.ckpt"
+    )
+    regressor: Annotated[str | None, PATH] = Field(
+        None, description="for tasks of values, such as tabicl-regressor-v2-20260212.ckpt"
+    )
+
+
 class TrainTabularConfig(
     IntervalConfig, LimitsConfig, LearningCurveConfig, BaselineConfig, RunConfig, TableConfig
 ):
@@ -382,7 +396,7 @@ class TrainTabularConfig(
         default_factory=lambda: list[MemberName](["mlp"]),
         min_length=1,
         description="models of the same molecules, whose mixture predicts; chemprop takes their "
-        "graphs, the others their features",
+        "graphs, the others their features; xgboost, catboost and tabicl where they are installed",
     )
     features: str = Field(
         FEATURES,
@@ -406,6 +420,7 @@ class TrainTabularConfig(
         "come on top",
     )
     mlp: NetworkConfig = Field(default_factory=NetworkConfig)
+    tabicl: TabICLConfig = Field(default_factory=TabICLConfig)
     chemprop: ChempropMemberConfig = Field(default_factory=ChempropMemberConfig)
     joint_sampling: JointSamplingConfig = Field(
         default_factory=JointSamplingConfig, description="how the network draws its rows"
@@ -419,6 +434,14 @@ class TrainTabularConfig(
     distill_path: Annotated[str | None, PATH] = Field(
         None, description="table of SMILES without labels, of which the network learns too"
     )
+
+    def options(self, name: MemberName) -> dict[str, Any]:
+        """Return what a model on features is told that is not its default."""
+        if name == "tabicl":
+            # A model keeps the paths, and may predict from another folder.
+            files = self.tabicl.model_dump().items()
+            return {key: str(Path(file).absolute()) for key, file in files if file is not None}
+        return self.mlp.model_dump() if name == "mlp" else {}
 
     @model_validator(mode="after")
     def _distilled(self) -> Self:

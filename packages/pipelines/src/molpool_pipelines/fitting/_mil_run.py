@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import torch
 from mil_attn import (
@@ -91,9 +92,15 @@ from molpool_pipelines.runs import (
     write_predictions,
     write_rejected,
 )
-from molpool_pipelines.tables import constant_notes, refuse_bad_smiles
+from molpool_pipelines.tables import (
+    assay_limits,
+    constant_notes,
+    limits_in_words,
+    refuse_bad_smiles,
+)
 
 if TYPE_CHECKING:
+    from multitask_models import AssayLimits
     from rdkit.Chem import Mol
 
 Progress = Callable[[str, int, int], None]
@@ -115,6 +122,8 @@ class MILInputs:
         What the user should know.
     rows : TableRows
         Digests of the bags.
+    limits : AssayLimits
+        Of the tasks.
     tables : list of (str, BagData)
         All tables by the names of their files, as read.
     """
@@ -124,6 +133,7 @@ class MILInputs:
     unseen: BagData | None
     notes: list[str]
     rows: TableRows
+    limits: AssayLimits
     tables: list[tuple[str, BagData]] = field(default_factory=list)
 
     @property
@@ -181,7 +191,21 @@ def read_inputs(config: TrainMILConfig) -> MILInputs:
     rows = TableRows.of_bag_tables(
         found.tables, named=section.names is not None, with_features=section.kind != "smiles"
     )
-    return MILInputs(data, split, unseen, notes, rows, tables)
+    limits = _limits(config, data, split, notes)
+    return MILInputs(data, split, unseen, notes, rows, limits, tables)
+
+
+def _limits(config: TrainMILConfig, data: BagData, split: Split, notes: list[str]) -> AssayLimits:
+    """Return the limits of the assays of bags that are not tested, and note them."""
+    rest = data.take(np.sort(np.concatenate([split.train, split.val])))
+    table = table_of_bags(rest, scales_of(config, rest.task_names))
+    kinds = [config.task_kind] * len(rest.task_names)
+    limits = assay_limits(config.limits, table, kinds)
+    said = limits_in_words(limits, table, kinds)
+    if said:
+        learnt = "as bounds by models on statistics, as values by the others"
+        notes.append(f"Limits of assays, learnt {learnt}, where predictions end: {said}.")
+    return limits
 
 
 def _notes(data: BagData, split: Split) -> list[str]:
@@ -372,6 +396,7 @@ class MILFitting:
                 self._model,
                 inputs.unseen,
                 scales_of(config, self._model.task_names),
+                calibration=self._results.calibration,
                 with_failures=keep,
                 multiclass=config.data.multiclass,
             )
@@ -409,7 +434,7 @@ class MILFitting:
             split: SaidOfBags.of(self._model, inputs.of(split), None if split == "train" else train)
             for split in inputs.splits
         }
-        return evaluate_bags(self._config, said, self._model)
+        return evaluate_bags(self._config, said, self._model, inputs.limits)
 
     def _with_baselines(self, results: Results) -> Results:
         """Return the results with simple models beside them, where bags are of molecules."""

@@ -373,16 +373,15 @@ def write_results(
     Path or None
         The page; None, with a warning, where it could not be drawn: the run is whole without it.
     """
+    tasks, more = list(results.task_types), {}
+    of_tasks = about_tasks(tasks, results.scales)
     if results.calibration is not None:
         run.write_file(CALIBRATION, results.calibration.save)
-    more = {} if results.calibration is None else {"levels": [results.level]}
-    write_predictions(
-        run,
-        results.predictions,
-        results.task_types,
-        of_tasks=about_tasks(list(results.task_types), results.scales),
-        **more,
-    )
+        more = {"levels": [results.level]}
+        scales = [results.scales.get(task, "none") for task in tasks]
+        for task, ends in results.calibration.odds.where(tasks, scales).items():
+            of_tasks[task] |= ends
+    write_predictions(run, results.predictions, results.task_types, of_tasks=of_tasks, **more)
     # After the predictions that they are of: a folder with metrics lacks only the page.
     said = [*notes, *results.notes]
     run.write_json(METRICS, results.record(kind, run.path.name, said).to_dict())

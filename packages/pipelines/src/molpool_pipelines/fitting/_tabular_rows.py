@@ -130,9 +130,7 @@ class TrainingRows:
         self, config: TrainTabularConfig, kinds: Sequence[Any], plan: Plan
     ) -> MemberSettings:
         """Return what a model is told."""
-        options: dict[str, Any] = {}
-        if plan.name == "mlp":
-            options = config.mlp.model_dump()
+        options = config.options(plan.name)
         if plan.name == "chemprop":
             options = {
                 "config": config.chemprop.network,

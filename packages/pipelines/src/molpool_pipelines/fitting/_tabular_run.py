@@ -40,7 +40,7 @@ from molpool_pipelines.fitting._results import (
 from molpool_pipelines.fitting._tabular_fits import Chosen, choose_models, final_blend
 from molpool_pipelines.fitting._tabular_rows import TrainingRows
 from molpool_pipelines.fitting._tracked import sources_of, track_results
-from molpool_pipelines.models import WORDS, Basis, Blend, TabularModel, mix
+from molpool_pipelines.models import WORDS, Basis, Blend, TabularModel, check_members, mix
 from molpool_pipelines.runs import (
     RELATED,
     TABULAR_FOLDER,
@@ -61,6 +61,7 @@ def train_and_write(
 ) -> Path:
     """Featurise, predict out of fold, fit, evaluate and write; see `train_tabular`."""
     check_draws(config.joint_sampling, config.model)
+    check_members(config.model, inputs.task_types, config.options)
     check_use(config.related, config.model, drawn=config.joint_sampling.enabled)
     rows = TrainingRows.of(console, config, inputs, budget)
     run = open_folder(config, path, arguments)

@@ -32,6 +32,7 @@ from ._members import MemberSettings as MemberSettings
 from ._members import Molecules as Molecules
 from ._members import asks_sd as asks_sd
 from ._members import build_member as build_member
+from ._members import check_members as check_members
 from ._members import fit_member as fit_member
 from ._members import predict_member as predict_member
 from ._members import surrogate_block as surrogate_block

@@ -140,13 +140,15 @@ class StatisticsMember:
     model: Member
 
     @classmethod
-    def fit(cls, name: MemberName, train: BagData, seed: int) -> Self:
-        """Fit a model on the statistics of labelled bags."""
+    def fit(
+        cls, name: MemberName, train: BagData, seed: int, limits: FloatArray | None = None
+    ) -> Self:
+        """Fit a model on the statistics of labelled bags, of assays with limits [T, 2] or none."""
         X, _ = bag_statistics(train, _STATISTICS)
         assert train.labels is not None
         kinds: tuple[TaskType, ...] = (train.task_kind,) * len(train.task_names)
         blocks = (Block("statistics", 0, X.shape[1], "descriptor"),)
-        model = build_member(name, MemberSettings(blocks, kinds, seed, limits=None))
+        model = build_member(name, MemberSettings(blocks, kinds, seed, limits))
         weights = None if train.weights is None else train.weights.mean(axis=1)
         molecules = Molecules([""] * len(train), X)
         return cls(
@@ -173,7 +175,12 @@ class StatisticsMember:
 
 
 def fit_bag_member(
-    name: BagMemberName, train: BagData, *, head: HeadName = "ridge", seed: int = 0
+    name: BagMemberName,
+    train: BagData,
+    *,
+    head: HeadName = "ridge",
+    seed: int = 0,
+    limits: FloatArray | None = None,
 ) -> BagMember:
     """Fit a model of bags that is no network of attention.
 
@@ -187,6 +194,9 @@ def fit_bag_member(
         What learns on a kernel.
     seed : int
         Of trees, weights, folds and draws.
+    limits : ndarray [T, 2] or None
+        Floors and ceilings of the assays, for models on statistics; a kernel learns labels there
+        as values.
 
     Raises
     ------
@@ -195,7 +205,7 @@ def fit_bag_member(
     """
     if name in _KERNELS:
         return BagKernelModel(_KERNELS[name], head=head, seed=seed).fit(train)
-    return StatisticsMember.fit(cast("MemberName", name), train, seed)
+    return StatisticsMember.fit(cast("MemberName", name), train, seed, limits)
 
 
 def _load(name: BagMemberName, path: Path) -> BagMember:

@@ -260,9 +260,8 @@ class Calibration:
 
     def _moved(self, mean: FloatArray) -> FloatArray:
         """Return predictions recentred, where that is known, within what assays can report."""
-        if self.recentring is None:
-            return mean
-        return np.clip(mean + self.recentring.shift, self.floor, self.ceiling)
+        shift = 0.0 if self.recentring is None else self.recentring.shift
+        return np.clip(mean + shift, self.floor, self.ceiling)
 
     def at_limits(self, mean: FloatArray) -> dict[int, dict[str, FloatArray]]:
         """Return the probability of standing at each limit, by task and ending of its column.

@@ -196,6 +196,11 @@ def run_section(path: Path, section: str) -> dict[str, Any]:
     return dict(found) if isinstance(found, dict) else {}
 
 
+def run_cache(path: Path) -> str:
+    """Return the cache of a run, ``auto`` where its folder does not say."""
+    return str(run_section(path, "data").get("cache_dir") or "auto")
+
+
 def run_key(path: Path, key: str) -> Any:
     """Return what the configuration of a run folder says under a key; None where it has none."""
     root = path.parent if path.name == MODELS else path

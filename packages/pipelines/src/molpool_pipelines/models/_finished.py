@@ -86,6 +86,8 @@ class AboutModel:
             for task, threshold in zip(self.tasks, self.calibration.thresholds, strict=True):
                 if np.isfinite(threshold):
                     found[task]["threshold"] = float(threshold)
+            for task, ends in self.calibration.odds.where(list(self.tasks), self.scales).items():
+                found[task] |= ends
         return found
 
     def finished(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -240,8 +242,8 @@ class Combined:
         if len(self.models) > 1 and not self.apart:
             # Of several models neither a threshold nor a scale is that of the table.
             for said in found.values():
-                said.pop("threshold", None)
-                said.pop("transform", None)
+                for key in ("threshold", "transform", "floor", "ceiling"):
+                    said.pop(key, None)
         return found
 
     @property

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from molpool_common import ClassCalibration, FloatArray, IntArray, SignArray
+from molpool_common import (
+    ClassCalibration,
+    FloatArray,
+    IntArray,
+    ScaleName,
+    SignArray,
+    from_scale,
+)
 
 from molpool_pipelines.runs import AT_CEILING, AT_FLOOR
+from molpool_pipelines.scores import stands_at
 
 if TYPE_CHECKING:
     from multitask_models import AssayLimits
@@ -28,6 +36,8 @@ class LimitOdds:
         Whose limit it is.
     sides : ndarray of int64 [K]
         -1 for a floor, 1 for a ceiling.
+    limits : ndarray [K]
+        Where it is; NaN of an earlier version.
     knots : ndarray [K, G]
         Predictions times the side, ascending.
     p : ndarray [K, G]
@@ -36,6 +46,7 @@ class LimitOdds:
 
     tasks: IntArray
     sides: IntArray
+    limits: FloatArray
     knots: FloatArray
     p: FloatArray
 
@@ -43,7 +54,8 @@ class LimitOdds:
     def none(cls) -> Self:
         """Return those of no limit."""
         nothing = np.empty(0, dtype=np.int64)
-        return cls(nothing, nothing, np.empty((0, _KNOTS)), np.empty((0, _KNOTS)))
+        empty = np.empty((0, _KNOTS))
+        return cls(nothing, nothing, np.empty(0), empty, empty)
 
     @classmethod
     def fit(cls, y: FloatArray, mean: FloatArray, signs: SignArray, limits: AssayLimits) -> Self:
@@ -58,14 +70,13 @@ class LimitOdds:
         limits : AssayLimits
             Of the T tasks.
         """
-        found = [
-            (t, side, *_knots(side * mean[:, t], _stands(y[:, t], signs[:, t], side, limit)))
-            for t, side, limit in _each(limits)
-        ]
+        found = []
+        for t, side, limit in _each(limits):
+            stands = stands_at(y[:, t], signs[:, t], side, limit)
+            found.append((t, side, limit, *_knots(side * mean[:, t], stands)))
         if not found:
             return cls.none()
-        tasks, sides, knots, p = (np.array(column) for column in zip(*found, strict=True))
-        return cls(tasks, sides, knots, p)
+        return cls(*(np.array(column) for column in zip(*found, strict=True)))
 
     def of(self, mean: FloatArray) -> dict[int, dict[str, FloatArray]]:
         """Return probabilities [N] of predictions [N, T], by task and the ending of its column."""
@@ -77,6 +88,18 @@ class LimitOdds:
             found.setdefault(t, {})[ending] = np.interp(side * mean[:, t], knots, p)
         return found
 
+    def where(
+        self, tasks: Sequence[str], scales: Sequence[ScaleName]
+    ) -> dict[str, dict[str, float]]:
+        """Return floor and ceiling of each task, in units of the table, where they are known."""
+        found: dict[str, dict[str, float]] = {}
+        of_limits = zip(self.tasks.tolist(), self.sides.tolist(), self.limits.tolist(), strict=True)
+        for t, side, limit in of_limits:
+            if np.isfinite(limit):
+                value = float(from_scale(np.array([[limit]]), [scales[t]])[0, 0])
+                found.setdefault(tasks[t], {})["ceiling" if side > 0 else "floor"] = value
+        return found
+
     def to_arrays(self) -> dict[str, Any]:
         """Return arrays that hold all of it."""
         return {f"limit_odds.{name}": getattr(self, name) for name in self.__dataclass_fields__}
@@ -86,7 +109,10 @@ class LimitOdds:
         """Return what `to_arrays` stored; of an earlier version, that of no limit."""
         if "limit_odds.tasks" not in arrays:
             return cls.none()
-        return cls(*(arrays[f"limit_odds.{name}"] for name in cls.__dataclass_fields__))
+        unknown = np.full(len(arrays["limit_odds.tasks"]), np.nan)
+        return cls(
+            *(arrays.get(f"limit_odds.{name}", unknown) for name in cls.__dataclass_fields__)
+        )
 
 
 def _each(limits: AssayLimits) -> Iterator[tuple[int, int, float]]:
@@ -94,14 +120,6 @@ def _each(limits: AssayLimits) -> Iterator[tuple[int, int, float]]:
         for side, limit in zip((-1, 1), pair, strict=True):
             if np.isfinite(limit):
                 yield t, side, limit
-
-
-def _stands(y: FloatArray, signs: SignArray, side: int, limit: float) -> FloatArray:
-    """Return whether labels [N] stand at a limit; NaN where there is none, or a bound leaves it."""
-    beyond = side * y >= side * limit
-    # Of a bound away from the limit the truth is on this side of it, if the bound is.
-    known = np.isfinite(y) & np.where(signs == side, beyond, (signs == 0) | ~beyond)
-    return np.where(known, beyond, np.nan)
 
 
 def _knots(score: FloatArray, stands: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -28,9 +28,22 @@ if TYPE_CHECKING:
     from molpool_pipelines.models._graph_networks import GraphNetworks
 
 MemberName = Literal[
-    "mlp", "gp", "lightgbm", "forest", "extra_trees", "neighbours", "mean", "chemprop"
+    "mlp",
+    "gp",
+    "lightgbm",
+    "forest",
+    "extra_trees",
+    "neighbours",
+    "mean",
+    "chemprop",
+    "xgboost",
+    "catboost",
+    "tabicl",
 ]
 MEMBERS: tuple[MemberName, ...] = get_args(MemberName)
+
+_OPTIONAL: tuple[MemberName, ...] = ("xgboost", "catboost", "tabicl")
+"""Whose packages, or weights, may be missing."""
 
 Member: TypeAlias = "MultitaskModel | GraphNetworks"
 """What `build_member` gives."""
@@ -44,6 +57,9 @@ WORDS: Mapping[MemberName, str] = {
     "neighbours": "nearest neighbours",
     "mean": "mean of the task",
     "chemprop": "Chemprop",
+    "xgboost": "XGBoost",
+    "catboost": "CatBoost",
+    "tabicl": "TabICL",
 }
 """What pages call them."""
 
@@ -92,6 +108,33 @@ def build_member(name: MemberName, settings: MemberSettings) -> Member:
     parameters = settings.common() | options(settings)
     model: MultitaskModel = _model_class(class_name)(**parameters)
     return model
+
+
+def check_members(
+    names: Sequence[MemberName],
+    task_types: Sequence[TaskType],
+    options: Callable[[MemberName], Mapping[str, Any]],
+) -> None:
+    """Refuse models that this machine lacks the packages or weights of.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the models.
+    task_types : sequence of {"regression", "classification"}
+        Kinds that there will be tasks of; weights are asked for by kind.
+    options : callable
+        Gives the options of a model.
+
+    Raises
+    ------
+    MissingPackageError, ModelError
+        With what installs the package, or the weights that are not there.
+    """
+    for name in names:
+        if name in _OPTIONAL:
+            model: Any = build_member(name, MemberSettings((), (), options=options(name)))
+            model.check(task_types)
 
 
 def _networks(settings: MemberSettings) -> GraphNetworks:
@@ -262,6 +305,14 @@ def _random(settings: MemberSettings) -> dict[str, Any]:
     return {"kind": "random", **_seed(settings)}
 
 
+def _xgboost(settings: MemberSettings) -> dict[str, Any]:
+    return {"library": "xgboost", **_seed(settings)}
+
+
+def _catboost(settings: MemberSettings) -> dict[str, Any]:
+    return {"library": "catboost", **_seed(settings)}
+
+
 def _nothing(_: MemberSettings) -> dict[str, Any]:
     return {}
 
@@ -274,4 +325,7 @@ _BUILD: dict[str, tuple[str, Callable[[MemberSettings], dict[str, Any]]]] = {
     "extra_trees": ("MultitaskForest", _extra),
     "neighbours": ("TanimotoNeighbours", _counts),
     "mean": ("TaskMean", _nothing),
+    "xgboost": ("MultitaskBoosting", _xgboost),
+    "catboost": ("MultitaskBoosting", _catboost),
+    "tabicl": ("MultitaskTabICL", _seed),
 }

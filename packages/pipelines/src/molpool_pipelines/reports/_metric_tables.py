@@ -19,6 +19,7 @@ from molpool_pipelines.scores import (
     Resampling,
     bounds_by_task,
     score_classes,
+    score_limits,
     score_tasks,
 )
 
@@ -38,7 +39,14 @@ def metric_tables(run: ReadRun, how: Resampling) -> list[Part]:
     ]
     rows = run.splits[run.reported]
     # Those of other rows last: they say how well it was fitted, not how well it predicts.
-    return [tables[0], *_further(rows), *_classes(rows), *_bounds(rows), *tables[1:]]
+    return [
+        tables[0],
+        *_further(rows),
+        *_classes(rows),
+        *_bounds(rows),
+        *limit_tables(rows),
+        *tables[1:],
+    ]
 
 
 FURTHER = {
@@ -98,6 +106,29 @@ def _bounds(rows: Predictions) -> list[Part]:
         "chance."
     )
     return [Table(heads, cells, caption=caption)] if cells else []
+
+
+def limit_tables(rows: Predictions) -> list[Part]:
+    """Return how right the probabilities are that an assay reports its floor or ceiling."""
+    cells: list[list[Cell]] = []
+    bins: list[list[Cell]] = []
+    for of in score_limits(rows):
+        own: list[Cell] = [of.task, f"{of.side} {of.limit:.4g}"]
+        base = of.share * (1 - of.share)
+        cells.append([*own, of.classes.n, 100 * of.share, 100 * of.mean, of.classes.brier, base])
+        bins += [[*own, n, 100 * share, 100 * p] for p, share, n in of.classes.bins]
+    if not cells:
+        return []
+    heads: list[str] = ["task", "limit", "labels", "stand there, %", "mean probability, %"]
+    caption = (
+        "Probability that the assay reports its limit. Brier: its mean squared error, 0 at best; "
+        "beside it that of who says the share of all molecules of each."
+    )
+    by_tenths = "The same by tenths of the probability."
+    return [
+        Table([*heads, "Brier", "Brier of the share"], cells, caption=caption),
+        Table(heads, bins, caption=by_tenths),
+    ]
 
 
 def _table_of(rows: Predictions) -> MetricTable:

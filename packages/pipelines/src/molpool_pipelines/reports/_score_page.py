@@ -17,7 +17,7 @@ from molpool_common import (
 )
 
 from molpool_pipelines.reports import _run_figures as figures
-from molpool_pipelines.reports._metric_tables import FURTHER, WITH_INTERVAL
+from molpool_pipelines.reports._metric_tables import FURTHER, WITH_INTERVAL, limit_tables
 from molpool_pipelines.reports._panels import Shown
 from molpool_pipelines.reports._structures import structures
 from molpool_pipelines.reports._where import intervals, residuals
@@ -38,7 +38,7 @@ def score_page(found: Predictions, scores: Scores) -> str:
     shown = Shown(found)
     sections = [
         Section("Summary", [Text(note, note=True) for note in scores.notes]),
-        Section("Metrics by task", _metrics(scores, found.noun)),
+        Section("Metrics by task", [*_metrics(scores, found.noun), *limit_tables(found)]),
         Section("Predicted against measured", figures.fits(found, scores.split)),
         *structures(found, found, "all"),
         *intervals(found),

@@ -202,6 +202,12 @@ class Fitted:
         table = self.summaries.structure
         return None if table is None else table.rows()
 
+    @property
+    def structure_unseen(self) -> list[dict[str, Any]] | None:
+        """The same by pairs left out, where another candidate speaks of pairs never seen."""
+        unseen = self.summaries.unseen
+        return None if unseen is None or unseen.structure is None else unseen.structure.rows()
+
     def metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
         sampled = getattr(self.estimator, "scale_posterior_", None) is not None
@@ -219,6 +225,7 @@ class Fitted:
             "diagnostics": self.diagnostics,
             "calibration": None if self.calibrated is None else self.calibrated.metrics(),
             "structure": self.structure,
+            "structure_unseen": self.structure_unseen,
             "notes": [*self.said, *self.notes],
             "flagged": None if self.residuals is None else self.residuals.n_flagged,
             "left_out": None if weighted is None else weighted.n_left_out,

@@ -1,4 +1,4 @@
-"""Runs that are left out while a structure is chosen: which, and the sums of their rows.
+"""Rows that are left out while a structure is chosen: of runs and of pairs; which, and their sums.
 
 One pass over the columns of runs and covariates says what runs there are, and one over the rows
 sums up those of each fold; the rows are never held.
@@ -16,6 +16,7 @@ from rt_ridge import (
     Chunk,
     Columns,
     FeatureMap,
+    GroupRanges,
     HeldOut,
     ReadingRange,
     RunFold,
@@ -24,6 +25,7 @@ from rt_ridge import (
     judged_pairs,
     natural_order,
     plan_folds,
+    plan_unseen,
     runs_of_one,
 )
 
@@ -58,6 +60,8 @@ class RunTable:
     twins : dict of str to str
         Runs whose rows are those of an earlier run to the last digit, by their names: these are
         one run.
+    of_groups : GroupRanges
+        Ends of the covariates of each group.
     """
 
     place: dict[str, int]
@@ -67,6 +71,7 @@ class RunTable:
     ordered: bool
     groups: IntArray | None
     twins: dict[str, str]
+    of_groups: GroupRanges
 
     @classmethod
     def read(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> RunTable | None:
@@ -80,7 +85,10 @@ class RunTable:
         reader = _Reader.of(config, table, columns)
         if reader is None:
             return None
-        parts = [reader.summed(c.frame) for c in table.chunks(reader.read, config.max_train_rows)]
+        chunks = table.chunks(reader.read, config.max_train_rows)
+        parts, ends = zip(
+            *((reader.summed(c.frame), reader.ends(c.frame)) for c in chunks), strict=True
+        )
         runs = _merged(parts, columns.covariates)
         runs = runs[natural_order(runs[RUN].to_list())]
         if reader.order is not None:
@@ -96,7 +104,9 @@ class RunTable:
 
         mean = matrix("sum") / runs["rows"].to_numpy()[:, None]
         groups = runs_of_one(*(runs[f"{end} group"].to_numpy() for end in ("first", "last")))
-        return cls(place, mean, matrix("low"), matrix("high"), reader.ordered, groups, twins)
+        of_groups = _ranges(ends, columns.covariates)
+        of_runs = (place, mean, matrix("low"), matrix("high"))
+        return cls(*of_runs, reader.ordered, groups, twins, of_groups)
 
     def notes(self) -> list[str]:
         """Return what the user should know of the runs."""
@@ -114,7 +124,18 @@ class RunTable:
         return ReadingRange(self.low.min(axis=0), self.high.max(axis=0))
 
 
-def _merged(parts: list[pl.DataFrame], covariates: Sequence[str]) -> pl.DataFrame:
+def _ranges(parts: Sequence[pl.DataFrame], covariates: Sequence[str]) -> GroupRanges:
+    """Return the ranges of the groups of all chunks."""
+    lows = [pl.col(f"low {name}").min() for name in covariates]
+    highs = [pl.col(f"high {name}").max() for name in covariates]
+    frame = pl.concat(parts).group_by("group").agg(*lows, *highs).sort("group")
+    low, high = (
+        frame.select(f"{end} {name}" for name in covariates).to_numpy() for end in ("low", "high")
+    )
+    return GroupRanges(frame["group"].to_numpy(), low, high)
+
+
+def _merged(parts: Sequence[pl.DataFrame], covariates: Sequence[str]) -> pl.DataFrame:
     """Return one row per run of all chunks, ordered by name."""
     sums = [pl.col(f"sum {name}").sum() for name in covariates]
     lows = [pl.col(f"low {name}").min() for name in covariates]
@@ -198,6 +219,14 @@ class _Reader:
             return values.to_series().hash().cast(pl.String)
         return run_names(frame[self.run]).fill_null("")
 
+    def ends(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the ends of the covariates of each group of a chunk."""
+        values = [pl.col(c).cast(pl.Float64) for c in self.covariates]
+        return frame.group_by(pl.col(self.group).cast(pl.Int64).alias("group")).agg(
+            *[v.min().alias(f"low {c}") for c, v in zip(self.covariates, values, strict=True)],
+            *[v.max().alias(f"high {c}") for c, v in zip(self.covariates, values, strict=True)],
+        )
+
     def summed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return one row per run of a chunk."""
         covariates = [pl.col(c).cast(pl.Float64) for c in self.covariates]
@@ -223,12 +252,12 @@ class _Reader:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Runs that are left out together.
+    """Rows that are left out together.
 
     Attributes
     ----------
     sums : list of HeldOut
-        Of their rows.
+        Of them.
     folds : list of RunFold
         Which they are.
     features : FeatureMap
@@ -278,7 +307,7 @@ def read_held_out(
     features: FeatureMap,
     runs: RunTable,
 ) -> LeftOut:
-    """Sum up the rows of runs that are left out together.
+    """Sum up the rows that are left out together, those of runs and of pairs.
 
     Parameters
     ----------
@@ -296,31 +325,36 @@ def read_held_out(
     features = replace(features, range=runs.range)
     ends = (runs.mean, runs.low, runs.high)
     folds = plan_folds(*ends, ordered=runs.ordered, groups=runs.groups)
+    some = judged_pairs(stats)
+    if config.chooses:
+        folds += plan_unseen(some, runs.of_groups, len(runs.mean))
     reader = _Reader.of(config, table, columns)
     if not folds or reader is None:
         return LeftOut([], [], features, runs)
-    keys = judged_pairs(stats).keys
     sums: dict[int, SufficientStatistics] = {}
     wanted = list(dict.fromkeys([*columns.names, *reader.read]))
     for chunk in table.chunks(wanted, config.max_train_rows):
-        frame = _of_pairs(chunk.frame, columns, keys)
+        frame, keys = _of_pairs(chunk.frame, columns, some.keys)
         if not frame.height:
             continue
         places = reader.numbers(frame, runs)
         for number, fold in enumerate(folds):
-            part = frame.filter(fold.members[places])
+            part = frame.filter(fold.rows(places, keys))
             if part.height:
                 found = _statistics(part, columns, fold, features)
                 sums[number] = sums[number].merge(found) if number in sums else found
-    every = [HeldOut(folds[i].name, sums[i]) for i in sorted(sums)]
+    every = [HeldOut(folds[i].name, sums[i], kind=folds[i].kind) for i in sorted(sums)]
     return LeftOut(every, folds, features, runs)
 
 
-def _of_pairs(frame: pl.DataFrame, columns: Columns, keys: IntArray) -> pl.DataFrame:
-    """Return the rows of some pairs."""
+def _of_pairs(
+    frame: pl.DataFrame, columns: Columns, keys: IntArray
+) -> tuple[pl.DataFrame, IntArray]:
+    """Return the rows of some pairs, and the pair of each."""
     group, compound = (frame[name].cast(pl.Int64) for name in (columns.group, columns.compound))
     packed = (group.to_numpy().astype(np.int64) << 32) + compound.to_numpy().astype(np.int64)
-    return frame.filter(np.isin(packed, keys))
+    some = np.isin(packed, keys)
+    return frame.filter(some), packed[some]
 
 
 def _statistics(

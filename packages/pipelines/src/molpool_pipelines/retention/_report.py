@@ -257,17 +257,20 @@ def _calibration_words(found: dict[str, float]) -> str:
 
 
 def _structures(run: FittedRun) -> Iterator[Table]:
-    """Yield the candidates of a structure that was chosen."""
-    # Runs of earlier versions have none.
-    rows = run.metrics.get("structure") or []
-    if rows:
+    """Yield the candidates of a structure that was chosen, and of one for pairs never seen."""
+    left_out = {"structure": "runs", "structure_unseen": "groups and pairs"}
+    for key, what in left_out.items():
+        # Runs of earlier versions have none.
+        rows = run.metrics.get(key) or []
+        if not rows:
+            continue
         columns = ("name", "weight", "rmse", "mae", "error_se", "log_density", "log_density_se")
         yield Table(
             ["structure", "weight", "RMSE", "MAE", "± log", "log density", "±"],
             [[row[name] for name in columns] for row in rows],
-            caption="Structures that were tried, by their errors on runs left out, in the unit of "
-            "the retention time. ±: standard error, over folds of runs, of the logarithm of the "
-            "error over the first's, and of the log predictive density of a row less the first's.",
+            caption=f"Structures that were tried, by their errors on {what} left out, in the unit "
+            "of the retention time. ±: standard error, over folds, of the logarithm of the error "
+            "over the first's, and of the log predictive density of a row less the first's.",
             digits=4,
         )
 

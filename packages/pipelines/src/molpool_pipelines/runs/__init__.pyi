@@ -82,6 +82,7 @@ from ._prediction_files import earlier_predictions as earlier_predictions
 from ._prediction_files import file_columns as file_columns
 from ._prediction_files import in_memory as in_memory
 from ._prediction_files import level_of_file as level_of_file
+from ._prediction_files import limits_of_file as limits_of_file
 from ._prediction_files import read_run_predictions as read_run_predictions
 from ._prediction_files import scales_of_file as scales_of_file
 from ._prediction_files import types_of_file as types_of_file

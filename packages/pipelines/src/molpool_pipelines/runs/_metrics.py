@@ -114,6 +114,12 @@ class SplitMetrics(MemberMetrics):
         description="tasks with bounds among their labels: n, n_bounds, mae (a bound counts where "
         "the prediction contradicts it), contradicted (share of bounds) and concordance",
     )
+    limits: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="score: how right the probability is that an assay reports its floor or "
+        "ceiling: task, side, limit, n (labels), share that stands there, mean probability, brier "
+        "and calibration by tenths of the probability",
+    )
     classes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="score: decisions and calibration of classes by task"
     )

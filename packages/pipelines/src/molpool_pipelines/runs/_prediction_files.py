@@ -10,6 +10,7 @@ names are those of `molpool_pipelines.runs._columns`, which files had until 2026
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -283,6 +284,15 @@ def scales_of_file(said: Mapping[str, Any] | None) -> dict[str, ScaleName]:
     if said is None or "predictions" not in said:
         return {}
     return {t: of["transform"] for t, of in said["tasks"].items() if of.get("transform")}
+
+
+def limits_of_file(said: Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
+    """Return floor and ceiling of the tasks of which the description of a file names one."""
+    if said is None or "predictions" not in said:
+        return {}
+    of_tasks = said["tasks"].items()
+    both = {t: (of.get("floor", math.nan), of.get("ceiling", math.nan)) for t, of in of_tasks}
+    return {task: pair for task, pair in both.items() if not all(map(math.isnan, pair))}
 
 
 def level_of_file(said: Mapping[str, Any] | None) -> float | None:

@@ -13,6 +13,9 @@ from ._config import ScoreConfig as ScoreConfig
 from ._coverage import Coverage as Coverage
 from ._coverage import CoveragePart as CoveragePart
 from ._coverage import score_coverage as score_coverage
+from ._limits import LimitScores as LimitScores
+from ._limits import score_limits as score_limits
+from ._limits import stands_at as stands_at
 from ._metrics import Resampling as Resampling
 from ._metrics import Scored as Scored
 from ._metrics import score_tasks as score_tasks

@@ -140,11 +140,8 @@ def _labels(found: Predictions, t: int) -> tuple[FloatArray, BoolArray]:
     """Return labels [N], bounds among them, and which are proved to be outside."""
     assert found.lower is not None
     assert found.upper is not None
-    labels, signs = found.y_true[:, t], np.zeros(len(found))
-    if found.bounds is not None and found.signs is not None:
-        bound = np.isfinite(found.bounds[:, t])
-        labels = np.where(bound, found.bounds[:, t], labels)
-        signs = np.where(bound, found.signs[:, t], 0)
+    every, all_signs = found.with_bounds
+    labels, signs = every[:, t], all_signs[:, t]
     above = (labels > found.upper[:, t]) & (signs >= 0)
     below = (labels < found.lower[:, t]) & (signs <= 0)
     return labels, np.asarray(above | below)

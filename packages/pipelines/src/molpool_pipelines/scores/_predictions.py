@@ -72,6 +72,10 @@ class Predictions:
         When rows were measured, as written.
     similarity : ndarray [N] or None
         Tanimoto similarity to the nearest training molecule, NaN where it is not known.
+    at_limits : ndarray [N, T, 2] or None
+        Probabilities that the assay reports its floor and its ceiling, NaN where there are none.
+    limits : ndarray [T, 2] or None
+        These floors and ceilings, NaN where there are none, if the file says them.
     level : float or None
         Share of molecules that the intervals shall cover, where it is known.
     further : mapping of float to (ndarray [N, T], ndarray [N, T])
@@ -108,6 +112,8 @@ class Predictions:
     signs: NDArray[np.int8] | None = None
     times: Texts | None = None
     similarity: FloatArray | None = None
+    at_limits: FloatArray | None = None
+    limits: FloatArray | None = None
     level: float | None = None
     further: Mapping[float, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
     strata: Mapping[str, Texts] = field(default_factory=dict)
@@ -124,6 +130,7 @@ class Predictions:
         by_row = (
             *("ids", "y_true", "y_pred", "sd", "decisions", "split", "quality", "smiles"),
             *("repeat", "fold", "lower", "upper", "bounds", "signs", "times", "similarity"),
+            "at_limits",
         )
         taken: dict[str, Any] = {}
         for name in by_row:
@@ -138,6 +145,14 @@ class Predictions:
         yield replace(self, further={})
         for level, (lower, upper) in self.further.items():
             yield replace(self, lower=lower, upper=upper, level=level, further={})
+
+    @property
+    def with_bounds(self) -> tuple[FloatArray, NDArray[np.int8]]:
+        """Labels [N, T], bounds among them, and signs: -1 for ``<``, +1 for ``>``, else 0."""
+        if self.bounds is None or self.signs is None:
+            return self.y_true, np.zeros(self.y_true.shape, dtype=np.int8)
+        bound = np.isfinite(self.bounds)
+        return np.where(bound, self.bounds, self.y_true), np.where(bound, self.signs, np.int8(0))
 
     @property
     def splits(self) -> list[str]:
@@ -184,7 +199,8 @@ class Predictions:
                 )
         columns = [self.tasks.index(task) for task in tasks]
         taken: dict[str, Any] = {}
-        for name in ("y_true", "y_pred", "sd", "decisions", "lower", "upper", "bounds", "signs"):
+        by_task = ("y_true", "y_pred", "sd", "decisions", "lower", "upper", "bounds", "signs")
+        for name in (*by_task, "at_limits"):
             values = getattr(self, name)
             taken[name] = None if values is None else values[:, columns]
         return replace(
@@ -193,6 +209,7 @@ class Predictions:
             tasks=tuple(tasks),
             task_types=tuple(self.task_types[t] for t in columns),
             n_bounds=self.n_bounds[columns] if len(self.n_bounds) else self.n_bounds,
+            limits=None if self.limits is None else self.limits[columns],
             further={k: (lo[:, columns], up[:, columns]) for k, (lo, up) in self.further.items()},
             scales=tuple(self.scales[t] for t in columns) if self.scales else (),
         )

@@ -32,6 +32,8 @@ from molpool_common import (
 from numpy.typing import NDArray
 
 from molpool_pipelines.runs import (
+    AT_CEILING,
+    AT_FLOOR,
     EARLIER_PREDICTED,
     METRICS,
     PREDICTIONS,
@@ -39,6 +41,7 @@ from molpool_pipelines.runs import (
     ColumnsConfig,
     in_memory,
     level_of_file,
+    limits_of_file,
     read_metrics,
     scales_of_file,
     truth_column_of,
@@ -124,6 +127,7 @@ def read_predictions(
         task_types=task_types,
         model_types=known,
         scales=scales_of_file(said),
+        limits=limits_of_file(said),
     )
     if not found.further:
         found = replace(found, level=level_of_run(Path(path)) or level_of_file(said))
@@ -161,6 +165,7 @@ def predictions_of(
     task_types: Mapping[str, TaskType] | None = None,
     model_types: Mapping[str, TaskType] | None = None,
     scales: Mapping[str, ScaleName] | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> Predictions:
     """Return the predictions of a table in memory; see `read_predictions`.
 
@@ -172,6 +177,8 @@ def predictions_of(
         Of the model.
     scales : mapping of str to str, optional
         On which it learnt tasks.
+    limits : mapping of str to (float, float), optional
+        Floor and ceiling of tasks whose assay has one, NaN for the other.
     """
     named = columns or ColumnsConfig()
     frame = with_split(frame, named.split)
@@ -210,6 +217,8 @@ def predictions_of(
         signs=np.where(bounded, signs, 0).astype(np.int8) if bounded.any() else None,
         times=None if named.time in tasks else _texts(frame, named.time),
         similarity=_similarity(frame, named.similarity, name),
+        at_limits=_at_limits(frame, tasks, name),
+        limits=np.array([limits.get(t, (np.nan, np.nan)) for t in tasks]) if limits else None,
         strata=_strata(frame, named, name),
         scales=tuple((scales or {}).get(task, "none") for task in tasks),
         notes=tuple(notes),
@@ -320,6 +329,14 @@ def _ends(frame: pl.DataFrame, names: Sequence[str]) -> FloatArray | None:
     ]
     found = np.stack(columns, axis=1)
     return None if np.isnan(found).all() else found
+
+
+def _at_limits(frame: pl.DataFrame, tasks: Sequence[str], where: str) -> FloatArray | None:
+    nothing = np.full((frame.height, len(tasks)), np.nan)
+    each = [_some(frame, [t + end for t in tasks], where) for end in (AT_FLOOR, AT_CEILING)]
+    if all(of is None for of in each):
+        return None
+    return np.stack([nothing if of is None else of for of in each], axis=2)
 
 
 def _similarity(frame: pl.DataFrame, column: str, where: str) -> FloatArray | None:

@@ -20,6 +20,7 @@ from molpool_pipelines.scores._calibration import (
 )
 from molpool_pipelines.scores._config import ScoreConfig
 from molpool_pipelines.scores._coverage import Coverage, score_coverage
+from molpool_pipelines.scores._limits import LimitScores, score_limits
 from molpool_pipelines.scores._metrics import Resampling, Scored, score_tasks
 from molpool_pipelines.scores._predictions import Predictions
 from molpool_pipelines.scores._strata import Stratum, TrainingSet, score_strata
@@ -49,6 +50,8 @@ class Scores:
         How often prediction intervals hold, by task that has any.
     bounds : mapping of str to BoundScores
         By regression task with bounds among its labels.
+    limits : tuple of LimitScores
+        Of the probabilities that an assay reports its floor or ceiling.
     strata : tuple of Stratum
         By what, in order.
     notes : tuple of str
@@ -65,6 +68,7 @@ class Scores:
     classes: Mapping[str, ClassScores] = field(default_factory=dict)
     intervals: Mapping[str, Coverage] = field(default_factory=dict)
     bounds: Mapping[str, BoundScores] = field(default_factory=dict)
+    limits: tuple[LimitScores, ...] = ()
     strata: tuple[Stratum, ...] = ()
     notes: tuple[str, ...] = ()
     level: float = 0.95
@@ -100,6 +104,7 @@ class Scores:
             classes={task: c.to_dict() for task, c in self.classes.items()},
             intervals={task: c.to_dict() for task, c in self.intervals.items()},
             bounds={task: b.to_dict() for task, b in self.bounds.items()},
+            limits=[limit.to_dict() for limit in self.limits],
             strata=[
                 StratumMetrics(of=s.kind, name=s.name, n=s.n, **_by_task(s.scores))
                 for s in self.strata
@@ -121,6 +126,7 @@ class Scores:
         numbers += [(t, c.n, c.numbers()) for t, c in self.classes.items()]
         numbers += [(t, i.n, i.numbers()) for t, i in self.intervals.items()]
         numbers += [(t, b.n, b.numbers()) for t, b in self.bounds.items()]
+        numbers += [(of.task, of.classes.n, of.numbers()) for of in self.limits]
         for task, n, by_name in numbers:
             for name, value in by_name.items():
                 yield (None, ALL, task, name, value, None, None, n, None)
@@ -177,6 +183,7 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
         classes={task: c for task, c in classes.items() if c is not None},
         intervals=score_coverage(found, similarity_bins=config.similarity_bins),
         bounds=bounds_by_task(found),
+        limits=score_limits(found),
         strata=tuple(strata),
         notes=(*found.notes, *_bounds_note(found), *notes),
         level=config.level,

@@ -1,5 +1,6 @@
 """Studies of models on features: the space, a trial, and the final training."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,11 @@ def test_the_configurations_own_choices_are_in_the_space(table):
         ({"mlp.dropout": {"low": 0.5, "high": 1.5}}, InputError, "space.mlp.dropout"),
         ({"features": {"choices": ["rdkit3d"]}}, FeatureError, "rdkit2d"),
         ({"model": {"choices": [["mpl"]]}}, InputError, "space.model"),
+        ({"model": {"choices": [["mlp"], ["xgboost"]]}}, ImportError, r"models\[xgboost\]"),
     ],
 )
-def test_what_training_does_not_take_is_refused(table, space, error, words):
+def test_what_training_does_not_take_is_refused(table, space, error, words, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xgboost", None)
     with pytest.raises(error, match=words):
         tabular_problem(make(table, space=space))
 

@@ -49,6 +49,7 @@ _SCALARS = (
 )
 _TABLE = ("ids", "mean", "cov")
 _CALIBRATION = "calibration_"
+_UNSEEN = "unseen_"
 _OUTSIDE = ("low", "high", "quantiles")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
 _VERSION_1 = {
@@ -155,6 +156,9 @@ class Stage1CoeffSummaries:
         Distance, in σ, from which training rows were left out.
     runs : RunEffects or None
         Effects of runs, where the model has them.
+    unseen : Stage1CoeffSummaries or None
+        What speaks of pairs never seen where another structure does, without pairs of its own;
+        errors, effects of runs and calibration are those of this artefact.
     priors : tuple of str
         Of the scales, in words: ``sigma ~ half_t(4, 0.31)``; none where the method has none.
 
@@ -178,6 +182,7 @@ class Stage1CoeffSummaries:
     leave_out: float | None = None
     priors: tuple[str, ...] = ()
     runs: RunEffects | None = None
+    unseen: Stage1CoeffSummaries | None = None
 
     def __post_init__(self) -> None:
         check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
@@ -266,29 +271,50 @@ class Stage1CoeffSummaries:
         RTRidgeError
             If lengths differ, a covariate is missing or not finite, or an id is out of range.
         """
-        design = self.features.design(X)
-        group_ids = _column(groups, len(design), "groups")
-        compound_ids = _column(compounds, len(design), "compounds")
-        parent_ids = None if parents is None else _column(parents, len(design), "parents")
-        located = self.coefficients.locate(group_ids, compound_ids, parent_ids)
-        mean, variance = self.coefficients.moments(design, located, self._described(descriptors))
-        # A new measurement scatters about the expected time by its group's noise.
-        beyond = self.features.beyond(X)
-        if beyond is not None:
-            variance = variance + self._unsure(beyond, located)
+        covariates = self.features.covariates(X)
+        size = len(covariates)
+        group_ids = _column(groups, size, "groups")
+        compound_ids = _column(compounds, size, "compounds")
+        parent_ids = None if parents is None else _column(parents, size, "parents")
+        z, pairs = self._described(descriptors), (group_ids, compound_ids)
+        mean, variance, noise, level = self._lines(covariates, pairs, parent_ids, z)
+        if self.unseen is not None:
+            new = np.flatnonzero(level != LEVELS.index("pair"))
+            pairs = (group_ids[new], compound_ids[new])
+            above = None if parent_ids is None else parent_ids[new]
+            z = None if z is None else z[new]
+            of_new = self.unseen._lines(covariates[new], pairs, above, z)
+            mean[new], variance[new], noise[new], level[new] = of_new
         if self.runs is not None:
-            shift, unknown = self.runs.of(runs, len(design))
+            shift, unknown = self.runs.of(runs, size)
             mean, variance = mean + shift, variance + unknown
-        total = variance + self.tails.variance * self.noise.of(group_ids)
-        of_rows = (mean, np.sqrt(total), np.sqrt(variance), located.level)
-        found = Prediction(*of_rows, tails=self.tails)
+        # A new measurement scatters about the expected time by its group's noise.
+        total = variance + self.tails.variance * noise
+        found = Prediction(mean, np.sqrt(total), np.sqrt(variance), level, tails=self.tails)
+        beyond = self.features.beyond(covariates)
         if beyond is not None:
             found = replace(found, extrapolated=(beyond != 0).any(axis=1))
         if self.calibration is None:
             return found
         support = self.support(group_ids, compound_ids)
-        outside = self.calibration.extrapolated(self.features.covariates(X))
+        outside = self.calibration.extrapolated(covariates)
         return replace(found, support=support, calibration=self.calibration, extrapolated=outside)
+
+    def _lines(
+        self,
+        covariates: FloatArray,
+        pairs: tuple[IntArray, IntArray],
+        parents: IntArray | None,
+        descriptors: FloatArray | None,
+    ) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.int8]]:
+        """Return mean and variance of the line at each row, σ², and where it comes from, [N]."""
+        located = self.coefficients.locate(*pairs, parents)
+        design = self.features.design(covariates)
+        mean, variance = self.coefficients.moments(design, located, descriptors)
+        beyond = self.features.beyond(covariates)
+        if beyond is not None:
+            variance = variance + self._unsure(beyond, located)
+        return mean, variance, self.noise.of(pairs[0]), located.level
 
     def _unsure(self, beyond: FloatArray, located: Located) -> FloatArray:
         """Return the variance of not knowing how far slopes go on beyond the training, [N]."""
@@ -320,9 +346,18 @@ class Stage1CoeffSummaries:
         place = find(self.keys, pack(np.asarray(groups), np.asarray(compounds)))
         return np.append(self.n, 0)[place]
 
+    def levels_alone(self) -> Stage1CoeffSummaries:
+        """Return what is said of pairs never seen, without the pairs that were."""
+        known = self.coefficients
+        none = replace(known, keys=known.keys[:0], mean=known.mean[:0], cov=known.cov[:0])
+        return replace(self, coefficients=none, n=self.n[:0])
+
     def save(self, path: str | Path) -> None:
         """Write an npz file atomically, without pickle."""
-        write_npz({"schema": np.array(SCHEMA), **_arrays(self)}, Path(path))
+        arrays = {"schema": np.array(SCHEMA), **_arrays(self)}
+        if self.unseen is not None:
+            arrays |= {_UNSEEN + name: array for name, array in _arrays(self.unseen).items()}
+        write_npz(arrays, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Stage1CoeffSummaries:
@@ -342,24 +377,30 @@ class Stage1CoeffSummaries:
                 f"schema ({Path(path).name}): expected {SCHEMA} version {SCHEMA_VERSION};"
                 f" found {found[0]} version {found[1]}"
             )
-        return cls(
-            group_col=str(_take(arrays, "group_col", "U")),
-            features=_features(arrays),
-            coefficients=_coefficients(arrays),
-            noise=NoiseVariance(
-                float(_take(arrays, "sigma2_mean", "f")),
-                _take(arrays, "sigma2_group_ids", "i"),
-                _take(arrays, "sigma2_group_mean", "f"),
-            ),
-            n=_take(arrays, "n", "i"),
-            method=str(_take(arrays, "method", "U")),
-            calibration=_calibration(arrays),
-            structure=_structure(arrays),
-            tails=_tails(arrays),
-            leave_out=float(arrays["leave_out"]) if "leave_out" in arrays else None,
-            priors=_priors(arrays),
-            runs=_runs(arrays),
-        )
+        return _summaries(arrays)
+
+
+def _summaries(arrays: Arrays) -> Stage1CoeffSummaries:
+    inner = {n.removeprefix(_UNSEEN): a for n, a in arrays.items() if n.startswith(_UNSEEN)}
+    return Stage1CoeffSummaries(
+        group_col=str(_take(arrays, "group_col", "U")),
+        features=_features(arrays),
+        coefficients=_coefficients(arrays),
+        noise=NoiseVariance(
+            float(_take(arrays, "sigma2_mean", "f")),
+            _take(arrays, "sigma2_group_ids", "i"),
+            _take(arrays, "sigma2_group_mean", "f"),
+        ),
+        n=_take(arrays, "n", "i"),
+        method=str(_take(arrays, "method", "U")),
+        calibration=_calibration(arrays),
+        structure=_structure(arrays),
+        tails=_tails(arrays),
+        leave_out=float(arrays["leave_out"]) if "leave_out" in arrays else None,
+        priors=_priors(arrays),
+        runs=_runs(arrays),
+        unseen=_summaries(inner) if inner else None,
+    )
 
 
 def _column(values: npt.ArrayLike, n_rows: int, name: str) -> IntArray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
 from rt_ridge.robust._rows import StoredRows
 from rt_ridge.robust._weights import Reweighted, weighed
@@ -37,8 +39,9 @@ def weighted_folds(
             known = part.of(find(sums.plain.keys, part.keys) >= 0)
             assert known.run is not None
             fold = of_name[name]
-            for out in known.take(fold.members[known.run]).blocks():
+            out_of_fold = fold.rows(known.run, np.repeat(known.keys, known.n))
+            for out in known.take(out_of_fold).blocks():
                 z = fold.regressors(out.covariates, summaries.features)
                 x = summaries.features.transform(out.covariates)
                 sums.add(out, z, weighed(out, x, summaries), summaries.tails)
-    return [HeldOut(name, sums.plain, sums.statistics()) for name, sums in found.items()]
+    return [HeldOut(h.name, h.stats, found[h.name].statistics(), h.kind) for h in held_out]

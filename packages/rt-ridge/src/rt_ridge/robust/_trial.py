@@ -85,7 +85,7 @@ def _errors(
         assert part.run is not None
         for number, cells in enumerate(judge.folds):
             fold = members[cells.name]
-            out = part.take(fold.members[part.run])
+            out = part.take(fold.rows(part.run, np.repeat(part.keys, part.n)))
             place = np.repeat(find(cells.part.keys, out.keys), out.n)
             z = fold.regressors(out.covariates, features)
             inside, beyond = np.split(z, 2, axis=1)

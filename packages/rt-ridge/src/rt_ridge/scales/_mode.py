@@ -187,8 +187,11 @@ def _beside(hierarchy: Hierarchy, near: Near) -> FloatArray | None:
     at, gradient = near.at, hierarchy.log_posterior(near.at)[1]
     left = float(gradient @ near.cov @ gradient)
     while left > QUICK_TOLERANCE**2:
-        at = at + np.clip(near.cov @ gradient, -1.0, 1.0)
-        gradient, before = hierarchy.log_posterior(at)[1], left
+        at, before = at + np.clip(near.cov @ gradient, -1.0, 1.0), left
+        try:
+            gradient = hierarchy.log_posterior(at)[1]
+        except UnsolvableError:
+            return None
         left = float(gradient @ near.cov @ gradient)
         if not left < before / 2:
             return None
@@ -243,7 +246,11 @@ def settled(hierarchy: Hierarchy, at: FloatArray, cov: FloatArray) -> FloatArray
     for _ in range(SETTLING):
         step = cov @ gradient
         moved = at + step
-        found = hierarchy.log_posterior(moved)[1]
+        try:
+            found = hierarchy.log_posterior(moved)[1]
+        except UnsolvableError:
+            # Where hardly anything curves a step may lead out of all reason.
+            break
         # The chord method gains digits until only rounding is left.
         if not np.abs(found).max() < np.abs(gradient).max():
             break

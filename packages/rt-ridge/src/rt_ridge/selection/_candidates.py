@@ -42,6 +42,12 @@ class Candidate:
     name: str
     config: RidgeConfig
 
+    @property
+    def carries_slopes(self) -> bool:
+        """Whether slopes are those of all groups: where a group never seen shows what is shared."""
+        c = self.config
+        return c.lambda_slopes == "pooled" and not (c.species_slopes or c.cluster_slopes)
+
 
 @dataclass(frozen=True)
 class Levels:

@@ -53,6 +53,8 @@ class Trial:
         None where no runs could be left out.
     criterion : float
         Marginal log likelihood, less Schwarz's allowance for scales and flat effects.
+    unseen : Scores or None
+        Of pairs left out whole; None where none could be, or the candidate says nothing of them.
     """
 
     candidate: Candidate
@@ -60,6 +62,7 @@ class Trial:
     best: Optimum
     scores: Scores | None
     criterion: float
+    unseen: Scores | None = None
 
     @classmethod
     def of(
@@ -69,12 +72,18 @@ class Trial:
         scales: ScalePosterior,
         best: Optimum,
         judge: Judge | None,
+        of_unseen: Judge | None = None,
     ) -> Trial:
         """Score a fitted candidate."""
-        scores = None if judge is None else judge.score(hierarchy, scales.mean)
+        scores, unseen = (
+            None if by is None else by.score(hierarchy, scales.mean) for by in (judge, of_unseen)
+        )
+        if unseen is not None and not np.isfinite(unseen.log_density).all():
+            unseen = None
         size = hierarchy.layout.n_free + hierarchy.n_flat
         allowance = size * float(np.log(hierarchy.stats.n_rows)) / 2
-        return cls(candidate, scales, best, scores, scales.log_likelihood - allowance)
+        criterion = scales.log_likelihood - allowance
+        return cls(candidate, scales, best, scores, criterion, unseen)
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,8 @@ class Choice:
         All candidates, for the reader.
     judge : Judge or None
         Who scored them.
+    unseen : Choice or None
+        What speaks of pairs never seen, by pairs left out; None where none could be.
     """
 
     trials: tuple[Trial, ...]
@@ -100,17 +111,28 @@ class Choice:
     follow: float
     table: StructureTable
     judge: Judge | None = None
+    unseen: Choice | None = None
 
     @property
     def alone(self) -> Choice:
         """The heaviest candidate without the others."""
         first = (self.trials[int(np.argmax(self.weights))],)
-        return replace(self, trials=first, weights=np.ones(1))
+        return replace(self, trials=first, weights=np.ones(1), unseen=None)
+
+    @property
+    def apart(self) -> Choice | None:
+        """What speaks of pairs never seen, where that is another candidate than the one taken."""
+        other = self.unseen
+        if other is None or len(self.trials) > 1:
+            return other
+        same = other.trials[0].candidate == self.trials[0].candidate
+        return None if same and other.follow == self.follow else other
 
     @property
     def scales(self) -> list[ScalePosterior]:
-        """Of each trial, as they were found for the choice."""
-        return [trial.scales for trial in self.trials]
+        """Of each trial, as they were found for the choice; last that of pairs never seen."""
+        apart = () if self.apart is None else self.apart.trials
+        return [trial.scales for trial in (*self.trials, *apart)]
 
     @property
     def lines(self) -> FloatArray:
@@ -140,8 +162,16 @@ class Errors:
 
     @property
     def log_error(self) -> FloatArray:
-        """Mean of log RMSE and log MAE, [C, F]: neither the worst rows nor the bulk alone."""
-        return log_errors(self.squared, self.n)
+        """Mean of log RMSE and log MAE, [C, F]: neither the worst rows nor the bulk alone.
+
+        Of folds of several kinds each kind counts alike, however large its errors.
+        """
+        kinds = np.unique(self.judge.kind)
+        if len(kinds) == 1:
+            return log_errors(self.squared, self.n)
+        of_kind = [self.judge.kind == kind for kind in kinds]
+        parts = [log_errors(self.squared[..., of], self.n[of]) for of in of_kind]
+        return np.asarray(np.mean(parts, axis=0))
 
     def of_mixture(self, weights: FloatArray, share: int) -> float:
         """Return `log_error` of the weighted mean of candidates, [C]."""
@@ -177,7 +207,7 @@ def log_errors(squared: FloatArray, n: FloatArray) -> FloatArray:
     return np.asarray((rmse + mae) / 2)
 
 
-def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
+def choose(trials: Sequence[Trial], judge: Judge | None, *, mix: bool = True) -> Choice:
     """Return the candidate or the mixture that is taken.
 
     Parameters
@@ -186,6 +216,8 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
         At least one.
     judge : Judge or None
         Who scored them; None: no runs could be left out, and marginal likelihoods decide.
+    mix : bool
+        Whether several may be taken together.
     """
     if judge is None:
         order = np.argsort([-t.criterion for t in trials], kind="stable")
@@ -194,7 +226,9 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
         return Choice((best,), np.ones(1), 1.0, table)
     errors = Errors(trials, judge)
     best_at, share = _best(errors, [t.criterion for t in trials])
-    weights = _stacked(errors, best_at, share)
+    weights = np.eye(len(trials))[best_at]
+    if mix:
+        weights = _stacked(errors, best_at, share)
     taken = np.flatnonzero(weights)
     return Choice(
         tuple(trials[i] for i in taken.tolist()),
@@ -254,8 +288,7 @@ def _share(log_error: FloatArray) -> int:
 def _stacked(errors: Errors, best: int, share: int) -> FloatArray:
     """Return weights of a mixture, all on the best where it is not clearly better, [C]."""
     density = errors.density[:, share]
-    alone = np.zeros(len(density))
-    alone[best] = 1.0
+    alone = np.eye(len(density))[best]
     weights = stacking_weights(density, errors.n)
     weights = np.where(weights < LEAST_WEIGHT, 0.0, weights)
     weights /= weights.sum()

@@ -1,15 +1,17 @@
-"""Runs that are left out together, and the sums of their rows.
+"""Rows that are left out together, and their sums: runs, and pairs that others then speak for.
 
 Blocks are of acquisition order, since drift makes neighbours alike, and of the ends of the
 covariates' range, where a slope that says too much shows. Where every run is of one group, as an
 injection is of one sample, blocks are of the order within each group: whole groups are left out by
-none, since new runs are mostly of groups that were seen.
+none, since new runs are mostly of groups that were seen. What is said of pairs never seen is held
+against whole groups left out, and against pairs of groups and compounds that the other pairs know.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,10 @@ from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from rt_ridge.tables._features import FeatureMap
+from rt_ridge.tables._keys import find
+
+FoldKind = Literal["runs", "groups", "pairs"]
+"""What a fold leaves out whole."""
 
 N_BLOCKS = 5
 """Blocks of acquisition order."""
@@ -33,22 +39,33 @@ FEWEST_AT_ENDS = 10
 
 @dataclass(frozen=True)
 class RunFold:
-    """Runs that are left out together.
+    """Rows that are left out together: of some runs, or of some pairs.
 
     Parameters
     ----------
     name : str
-        For the reader: "block 1 of 5", "low end".
+        For the reader: "block 1 of 5", "low end", "groups 2 of 4".
     members : ndarray of bool, [R]
         Which runs.
     low, high : ndarray, [P]
-        Ends of the covariates over the other runs.
+        Ends of the covariates over the other rows.
+    pairs : ndarray of int64 or None
+        Keys of the pairs, ascending; None: all.
+    kind : {"runs", "groups", "pairs"}
+        What is left out whole.
     """
 
     name: str
     members: BoolArray
     low: FloatArray
     high: FloatArray
+    pairs: IntArray | None = None
+    kind: FoldKind = "runs"
+
+    def rows(self, run: IntArray, keys: IntArray) -> BoolArray:
+        """Return which rows are left out, [N], by the number of each one's run and its pair."""
+        out = self.members[run]
+        return out if self.pairs is None else out & (find(self.pairs, keys) >= 0)
 
     def regressors(self, X: FloatArray, features: FeatureMap) -> FloatArray:
         """Return regressors, and what of them lies beyond the other runs, [N, 2 (D - 1)]."""
@@ -140,29 +157,111 @@ def principal_scores(mean: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
+class GroupRanges:
+    """Ends of the covariates of each group.
+
+    Parameters
+    ----------
+    ids : ndarray of int64, [M]
+        Groups, ascending.
+    low, high : ndarray, [M, P]
+        Over their rows.
+    """
+
+    ids: IntArray
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of_rows(cls, groups: IntArray, X: FloatArray) -> GroupRanges:
+        """Return the ranges of rows in memory: the group of each [N], and covariates [N, P]."""
+        ids, place = np.unique(groups, return_inverse=True)
+        low = np.full((len(ids), X.shape[1]), np.inf)
+        high = -low
+        np.minimum.at(low, place, X)
+        np.maximum.at(high, place, X)
+        return cls(ids, low, high)
+
+
+def plan_unseen(stats: SufficientStatistics, ranges: GroupRanges, n_runs: int) -> list[RunFold]:
+    """Return pairs that are left out together; none where no other pair knows their compound.
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+        Of the pairs that a choice is made on.
+    ranges : GroupRanges
+        Of their groups.
+    n_runs : int
+        Number of runs.
+
+    Notes
+    -----
+    Groups and compounds are dealt out by their rows and mean times: what they are called, and the
+    order of the rows, does not matter.
+    """
+    ids = (stats.group_ids, stats.compound_ids)
+    group, compound = (np.unique(i, return_inverse=True)[1] for i in ids)
+    n_groups = int(group.max(initial=0)) + 1
+    if n_groups < 2 or np.bincount(compound).max() < 2:
+        return []
+    place = _dealt(group, stats)
+    every, folds = np.ones(n_runs, dtype=np.bool_), []
+    n_folds = min(N_BLOCKS, n_groups)
+    for i in range(n_folds):
+        out = place % n_folds == i
+        others = np.isin(ranges.ids, stats.group_ids[~out])
+        ends = (ranges.low[others].min(axis=0), ranges.high[others].max(axis=0))
+        name = f"groups {i + 1} of {n_folds}"
+        folds.append(RunFold(name, every, *ends, pairs=stats.keys[out], kind="groups"))
+    if n_groups == stats.G:
+        # Of one pair each, to leave out groups is to leave out pairs.
+        return folds
+    nowhere = np.full(ranges.low.shape[1], np.inf)
+    of_pair = (place + _dealt(compound, stats)) % N_BLOCKS
+    for i in np.unique(of_pair).tolist():
+        name, pairs = f"pairs {i + 1} of {N_BLOCKS}", stats.keys[of_pair == i]
+        folds.append(RunFold(name, every, -nowhere, nowhere, pairs=pairs, kind="pairs"))
+    return folds
+
+
+def _dealt(node: IntArray, stats: SufficientStatistics) -> IntArray:
+    """Return the rank of each pair's node by rows, then mean time, [G]."""
+    n = np.bincount(node, stats.n)
+    order = np.lexsort((np.bincount(node, stats.n * stats.mean_y) / n, n))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return np.asarray(rank[node])
+
+
+@dataclass(frozen=True)
 class HeldOut:
-    """Rows of runs that are left out together, summed up.
+    """Rows that are left out together, summed up.
 
     Parameters
     ----------
     name : str
         Of the fold.
     stats : SufficientStatistics
-        Of the regressors and, after them, of what lies beyond the other runs: 2 P covariates.
+        Of the regressors and, after them, of what lies beyond the other rows: 2 P covariates.
     weighted : SufficientStatistics or None
         The same of rows as they are weighted where they are fitted; None: alike.
+    kind : {"runs", "groups", "pairs"}
+        What is left out whole.
     """
 
     name: str
     stats: SufficientStatistics
     weighted: SufficientStatistics | None = None
+    kind: FoldKind = "runs"
 
     def of(self, keys: IntArray) -> HeldOut:
         """Return the rows of some pairs."""
         weighted = self.weighted
         if weighted is not None:
             weighted = weighted.subset(np.isin(weighted.keys, keys))
-        return HeldOut(self.name, self.stats.subset(np.isin(self.stats.keys, keys)), weighted)
+        part = self.stats.subset(np.isin(self.stats.keys, keys))
+        return HeldOut(self.name, part, weighted, self.kind)
 
     @property
     def n_regressors(self) -> int:

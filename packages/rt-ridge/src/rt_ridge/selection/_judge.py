@@ -71,6 +71,8 @@ class Judge:
         self.n = np.concatenate([fold.part.n for fold in self.folds]).astype(np.float64)
         counts = [fold.part.G for fold in self.folds]
         self.fold = np.repeat(np.arange(len(counts)), counts)
+        kinds = np.unique([fold.kind for fold in held_out], return_inverse=True)[1]
+        self.kind = np.repeat(kinds, counts)
 
     def score(self, hierarchy: Hierarchy, point: FloatArray) -> Scores:
         """Return how a model at given scales predicts each fold from the others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from molpool_common import FloatArray, told
@@ -18,7 +19,15 @@ from rt_ridge.selection._candidates import (
     other_priors,
     refined_candidates,
 )
-from rt_ridge.selection._choice import Choice, Trial, choose, ranked, settled_choice
+from rt_ridge.selection._choice import (
+    ROUNDING,
+    Choice,
+    Errors,
+    Trial,
+    choose,
+    ranked,
+    settled_choice,
+)
 from rt_ridge.selection._held_out import HeldOut
 from rt_ridge.selection._judge import Judge, subset_of
 from rt_ridge.statistics._sufficient import SufficientStatistics, standardised
@@ -48,7 +57,7 @@ def search(
     stats : SufficientStatistics
         Of all rows.
     held_out : sequence of HeldOut
-        Folds of runs; empty: marginal likelihoods decide.
+        Folds of runs, and of pairs; without any of runs marginal likelihoods decide.
     config : RidgeConfig
         What all candidates have.
     scale : ndarray, [P]
@@ -68,7 +77,11 @@ def search(
     trials = searching.tried(first_candidates(some, base))
     if not trials:
         raise searching.refusal
-    for trial in ranked(trials, searching.judge, OTHER_PRIORS):
+    heads = ranked(trials, searching.judge, OTHER_PRIORS)
+    if searching.judge_of_unseen is not None:
+        shared = [t for t in trials if t.candidate.carries_slopes]
+        heads += [t for t in shared if all(t is not other for other in heads)]
+    for trial in heads:
         # A prior that the user set stands in every candidate.
         if base.intercept_prior == RidgeConfig().intercept_prior:
             trials += searching.tried(other_priors(trial.candidate, some), trial)
@@ -76,7 +89,8 @@ def search(
         trials += searching.tried(refined_candidates(trial.candidate, some), trial)
     chosen = choose(trials, searching.judge)
     last = told(chosen.trials, "Scales of structures", len(chosen.trials))
-    return settled_choice(chosen, [searching.settled(trial) for trial in last], searching.judge)
+    chosen = settled_choice(chosen, [searching.settled(t) for t in last], searching.judge)
+    return replace(chosen, unseen=searching.of_unseen(trials, chosen))
 
 
 def judged_pairs(stats: SufficientStatistics) -> SufficientStatistics:
@@ -100,7 +114,10 @@ class _Search:
         known: tuple[CompoundDescriptors | None, CompoundClasses | None],
     ) -> None:
         self.stats, self.known = standardised(stats, scale), known
-        self.judge = Judge(stats, folds, scale) if folds else None
+        of_runs = [fold for fold in folds if fold.kind == "runs"]
+        of_pairs = [fold for fold in folds if fold.kind != "runs"]
+        self.judge = Judge(stats, of_runs, scale) if of_runs else None
+        self.judge_of_unseen = Judge(stats, of_pairs, scale) if of_pairs else None
         self.refusal = RTRidgeError("structure: expected a candidate, found none")
 
     def tried(self, candidates: Sequence[Candidate], like: Trial | None = None) -> list[Trial]:
@@ -118,7 +135,8 @@ class _Search:
         hierarchy = Hierarchy(self.stats, candidate.config, *self.known)
         with matched_threads(hierarchy.system.arrangement.n_dense):
             scales, best = find_mode(hierarchy, None if like is None else like.scales)
-            trial = Trial.of(candidate, hierarchy, scales, best, self.judge)
+            judges = (self.judge, self.judge_of_unseen)
+            trial = Trial.of(candidate, hierarchy, scales, best, *judges)
         finite = bool(np.isfinite(trial.criterion))
         if trial.scores is not None:
             finite &= bool(np.isfinite(trial.scores.log_density).all())
@@ -131,4 +149,26 @@ class _Search:
         hierarchy = Hierarchy(self.stats, trial.candidate.config, *self.known)
         with matched_threads(hierarchy.system.arrangement.n_dense):
             scales = with_intervals(hierarchy, trial.best)
-            return Trial.of(trial.candidate, hierarchy, scales, trial.best, self.judge)
+            judges = (self.judge, self.judge_of_unseen)
+            return Trial.of(trial.candidate, hierarchy, scales, trial.best, *judges)
+
+    def of_unseen(self, trials: Sequence[Trial], chosen: Choice) -> Choice | None:
+        """Return the candidate that predicts pairs left out whole best, None where none were.
+
+        Parameters
+        ----------
+        trials : sequence of Trial
+            Of all candidates.
+        chosen : Choice
+            What is taken for pairs that were seen.
+        """
+        known = [replace(t, scores=t.unseen) for t in trials if t.unseen is not None]
+        if self.judge_of_unseen is None or not known:
+            return None
+        found = choose(known, self.judge_of_unseen, mix=False)
+        (trial,) = found.trials
+        if np.ptp(Errors([trial], self.judge_of_unseen).log_error) < ROUNDING:
+            # Without slopes there is nothing to follow.
+            found = replace(found, follow=chosen.follow)
+        same = [t for t in chosen.trials if t.candidate == trial.candidate]
+        return replace(found, trials=(same[0] if same else self.settled(trial),))

@@ -149,8 +149,8 @@ def _draw_counts(
     budget[rng.permutation(config.n_species)[: config.unseen_species]] = "unseen"
     budget[:, : config.anchors] = "anchor"
     free = rng.permutation(np.flatnonzero(budget.ravel() == "common"))
-    budget.ravel()[free[: config.unseen_pairs]] = "unseen"
-    budget.ravel()[free[config.unseen_pairs :][: config.rare_pairs]] = "rare"
+    budget.ravel()[free[: config.n_unseen]] = "unseen"
+    budget.ravel()[free[config.n_unseen :][: config.n_rare]] = "rare"
     fixed = config.fixed_runs_per_species_compound
     if fixed is None:
         top = np.log(config.max_rows_per_pair + 1)

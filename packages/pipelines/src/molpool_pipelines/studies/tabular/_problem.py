@@ -193,7 +193,7 @@ class TabularObjective:
     ) -> FloatArray:
         found = self._of(config.features)
         kinds = tuple(self._data.task_types[t] for t in fold.columns)
-        options = config.mlp.model_dump() if name == "mlp" else {}
+        options = config.options(name)
         bounds = self._limits.of_tasks(fold.columns).bounds
         settings = MemberSettings(found.blocks, kinds, seed, bounds, options)
         y = fold.train.targets

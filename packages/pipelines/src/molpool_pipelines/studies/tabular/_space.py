@@ -8,6 +8,7 @@ from typing import Any
 from molpool_common import InputError, validate_values
 
 from molpool_pipelines.fitting import FEATURES, TrainTabularConfig
+from molpool_pipelines.models import check_members
 from molpool_pipelines.studies._space import Space, read_space, value_at, with_values
 from molpool_pipelines.studies.tabular._config import HPOTabularConfig
 
@@ -78,6 +79,7 @@ def tabular_space(config: HPOTabularConfig) -> Space:
                 found=str(names),
                 hint="molpool-hpo chemprop tunes Chemprop.",
             )
+        check_members(names, (), config.options)
     features = space.parameters.get("features")
     _check_features(features.extremes() if features else (config.features,))
     return space
