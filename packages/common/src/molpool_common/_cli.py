@@ -384,13 +384,8 @@ def _todays_flag(argument: str, renamed: Mapping[str, str]) -> str:
 
 
 _OF_INPUTS = (
-    "--data-path",
-    "--data",
-    "--predictions",
-    "--run",
-    "--runs",
-    "--artefact",
-    "--study-dir",
+    *("--predictions", "--data-path", "--data"),
+    *("--run", "--runs", "--artefact", "--study-dir"),
 )
 """Flags of what a command reads, of which a file or folder without a flag is one."""
 
