@@ -60,6 +60,18 @@ def test_units_of_covariates_do_not_matter(reference, factor):
     np.testing.assert_allclose(bounds(table, NEW[0] * factor), reference, rtol=1e-8)
 
 
+def test_a_reading_that_never_varied_says_nothing_where_it_does():
+    # What centring leaves of 6.958 is rounding; slopes per so little were of any size.
+    table = lab()
+    table["X"] = table["X"] * [1, 0] + [0, 6.958]
+    X, ids = np.array([[8.3, 6.958], [8.3, 6.973]]), np.array([[0, 1, 0]] * 2)
+    found = bounds(table, X, ids)
+    width = found[2] - found[1]
+    assert width[1] < 1.1 * width[0]
+    table["X"] = table["X"] * [1, 1e6]
+    np.testing.assert_allclose(bounds(table, X * [1, 1e6], ids), found, rtol=1e-8)
+
+
 def test_the_unit_of_the_retention_time_is_that_of_predictions(reference):
     table = lab()
     table["y"] = 60 * table["y"]
