@@ -70,7 +70,7 @@ def test_a_process_that_dies_or_hangs_costs_one_molecule() -> None:
 def test_dask_gives_what_one_process_gives() -> None:
     pytest.importorskip("distributed", reason="Dask is an extra")
     found = run("dask")
-    assert found == {"groups": [n**3 for n in range(12)], "items": [n * n for n in range(8)]}
+    assert found == {"groups": [n**3 for n in range(120)], "items": [n * n for n in range(8)]}
 
 
 @pytest.mark.slow

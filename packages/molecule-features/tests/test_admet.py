@@ -59,8 +59,9 @@ def test_graphs_and_embeddings_are_chemprops(
     assert sorted(map(tuple, ours.bonds.tolist())) == sorted(map(tuple, theirs.tolist()))
     networks = _networks("admet_fingerprint")
     for path, place in zip(models, (0, 2 * _N_NETWORKS - 1), strict=True):
+        network: Any = load_model(path).eval()
         with torch.inference_mode():
-            expected = load_model(path).eval().fingerprint(graphs).numpy()
+            expected = network.fingerprint(graphs).numpy()
         np.testing.assert_allclose(networks[place].embedding(ours), expected, rtol=1e-4, atol=1e-6)
 
 

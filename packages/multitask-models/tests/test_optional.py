@@ -33,7 +33,12 @@ def problem(n: int = 120) -> tuple[np.ndarray, np.ndarray]:
 def boosted(library: Any, **changes: Any) -> MultitaskBoosting:
     pytest.importorskip(library)
     kinds = ["regression", "classification"]
-    settings = {"n_estimators": 20, "n_jobs": 1, "limits": None, "task_kinds": kinds}
+    settings: dict[str, Any] = {
+        "n_estimators": 20,
+        "n_jobs": 1,
+        "limits": None,
+        "task_kinds": kinds,
+    }
     return MultitaskBoosting(library=library, **(settings | changes))
 
 
@@ -121,8 +126,13 @@ def weights(tmp_path: Path) -> dict[str, str]:
 
     files = {}
     for name, n_classes in (("classifier", 10), ("regressor", 0)):
-        small = {"embed_dim": 8, "col_num_blocks": 1, "row_num_blocks": 1, "icl_num_blocks": 1}
-        config = {**small, "col_nhead": 2, "row_nhead": 2, "icl_nhead": 2}
+        small: dict[str, Any] = {
+            "embed_dim": 8,
+            "col_num_blocks": 1,
+            "row_num_blocks": 1,
+            "icl_num_blocks": 1,
+        }
+        config: dict[str, Any] = {**small, "col_nhead": 2, "row_nhead": 2, "icl_nhead": 2}
         config |= {"max_classes": n_classes, "num_quantiles": 9, "col_num_inds": 4}
         torch.manual_seed(0)
         files[name] = str(tmp_path / f"{name}.ckpt")
@@ -145,7 +155,7 @@ def test_tabicl_is_the_librarys_own_and_is_read_again(
     for t, kind in enumerate((tabicl.TabICLRegressor, tabicl.TabICLClassifier)):
         path = weights["classifier" if t else "regressor"]
         known = ~np.isnan(Y[:, t])
-        theirs = kind(model_path=path, n_estimators=2, random_state=0, n_jobs=1)
+        theirs: Any = kind(model_path=path, n_estimators=2, random_state=0, n_jobs=1)
         theirs.fit(X[known], Y[known, t])
         expected = theirs.predict_proba(X)[:, 1] if t else theirs.predict(X)
         np.testing.assert_allclose(said[:, t], expected, rtol=1e-5)

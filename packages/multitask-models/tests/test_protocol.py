@@ -12,6 +12,7 @@ import pytest
 from multitask_models import (
     MissingLabelWarning,
     ModelError,
+    MultitaskBoosting,
     MultitaskForest,
     MultitaskGP,
     MultitaskLightGBM,
@@ -28,6 +29,7 @@ from sklearn.utils.estimator_checks import check_estimator
 MODELS: dict[str, Callable[[], MultitaskModel]] = {
     "mlp": lambda: MultitaskMLP(members=2, hidden=16, epochs=5, batch_size=16),
     "lightgbm": lambda: MultitaskLightGBM(n_estimators=10, n_jobs=1),
+    "xgboost": lambda: MultitaskBoosting(n_estimators=10, n_jobs=1),
     "forest": lambda: MultitaskForest(n_estimators=5, n_jobs=1),
     "gp": lambda: MultitaskGP(max_iter=3, learning_labels=100),
     "neighbours": TanimotoNeighbours,
@@ -37,6 +39,8 @@ MODELS: dict[str, Callable[[], MultitaskModel]] = {
 
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest) -> MultitaskModel:
+    if request.param == "xgboost":
+        pytest.importorskip("xgboost")  # it has no such wheel for macOS
     return MODELS[request.param]()
 
 
@@ -113,9 +117,14 @@ def test_scikit_learn_may_cross_validate(model: MultitaskModel) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     # As few trees as the check of what a fit reaches allows.
-    [("lightgbm", {"n_estimators": 60}), ("forest", {"n_estimators": 20}), ("mean", {})],
+    [
+        ("lightgbm", {"n_estimators": 60}),
+        ("xgboost", {"n_estimators": 20, "learning_rate": 0.3}),
+        ("forest", {"n_estimators": 20}),
+        ("mean", {}),
+    ],
 )
-def test_they_are_estimators_of_scikit_learn(name: str, options: dict[str, int]) -> None:
+def test_they_are_estimators_of_scikit_learn(name: str, options: dict[str, float]) -> None:
     model = MODELS[name]().set_params(**options)
     failing = {
         "check_sample_weight_equivalence_on_dense_data": "draws rows and features at random",

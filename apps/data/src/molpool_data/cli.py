@@ -55,8 +55,8 @@ class DescribeOptions(ConfigModel):
 
     table: Annotated[str | None, PATH] = Field(
         None,
-        description="a file: text, Parquet, Excel, SDF or SMILES; or a data set by name "
-        "(molpool-data list), or demo",
+        description="a file: text, Parquet, Excel, SDF or SMILES; a pattern or a folder of them; "
+        "or a data set by name (molpool-data list), or demo",
     )
     file: str | None = Field(None, description="which file of the data set, where it has several")
     config: Annotated[str | None, PATH] = Field(

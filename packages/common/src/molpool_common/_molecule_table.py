@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import polars as pl
 
 from molpool_common._arrays import BoolArray, FloatArray, IntArray, SignArray
 from molpool_common._scales import from_scale
+from molpool_common._stored_texts import StoredTexts
 from molpool_common.tables._settings import ScaleName
 
 
@@ -22,11 +25,12 @@ class MoleculeTable:
     ----------
     task_names : tuple of str
         Names of the T tasks.
-    smiles : list of str
+    smiles : sequence of str
         SMILES as given; each parses.
-    groups : list of str
+    groups : sequence of str
         First block of the InChIKey of the structure that is compared, by default the parent: rows
-        of equal block are one molecule.
+        of equal block are one molecule. Of a long table that is only counted numbers stand for
+        blocks (`array` of 8 bytes), and texts are `StoredTexts`.
     targets : ndarray [N, T]
         Values after conversion, NaN where there is no label.
     quality : list of str or None
@@ -44,7 +48,7 @@ class MoleculeTable:
         is the value; None where nothing says so.
     notes : tuple of str
         How the table was read, where that is worth a word.
-    structures : list of str or None
+    structures : sequence of str or None
         SMILES of the structure that is compared (`standardize`), for scaffolds and clusters; None
         where it is that of `smiles`.
     model_smiles : list of str or None
@@ -69,8 +73,8 @@ class MoleculeTable:
     """
 
     task_names: tuple[str, ...]
-    smiles: list[str]
-    groups: list[str]
+    smiles: Sequence[str]
+    groups: Sequence[Any]
     targets: FloatArray
     quality: list[str] | None
     times: list[Any] | None
@@ -79,7 +83,7 @@ class MoleculeTable:
     dropped: pl.DataFrame
     censoring: SignArray | None = None
     notes: tuple[str, ...] = ()
-    structures: list[str] | None = None
+    structures: Sequence[str] | None = None
     model_smiles: list[str] | None = None
     series: list[Any] | None = None
     given: list[str] | None = None
@@ -93,17 +97,17 @@ class MoleculeTable:
         return len(self.smiles)
 
     @property
-    def units(self) -> list[str]:
+    def units(self) -> Sequence[Any]:
         """Key of what stays on one side of every split: the molecule, or all of its series."""
         return self.groups if self.series is None else self.series
 
     @property
-    def compared(self) -> list[str]:
+    def compared(self) -> Sequence[str]:
         """SMILES of the structures that are compared."""
         return self.smiles if self.structures is None else self.structures
 
     @property
-    def modelled(self) -> list[str]:
+    def modelled(self) -> Sequence[str]:
         """SMILES of the structures that models see."""
         return self.smiles if self.model_smiles is None else self.model_smiles
 
@@ -120,7 +124,7 @@ class MoleculeTable:
     def take(self, rows: IntArray) -> MoleculeTable:
         """Return the rows at these positions, in this order."""
 
-        def some(column: list[Any] | None) -> list[Any] | None:
+        def some(column: Sequence[Any] | None) -> list[Any] | None:
             return None if column is None else [column[i] for i in rows]
 
         return replace(
@@ -162,10 +166,12 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         At least one; equal tasks and scales, and quality and times in all or in none.
     """
     first = parts[0]
+    if len(parts) == 1:
+        return first
     return MoleculeTable(
         task_names=first.task_names,
-        smiles=[s for p in parts for s in p.smiles],
-        groups=[g for p in parts for g in p.groups],
+        smiles=_joined([p.smiles for p in parts]),
+        groups=_joined([p.groups for p in parts]),
         targets=np.concatenate([p.targets for p in parts]),
         quality=[q for p in parts for q in p.quality or []] if first.quality is not None else None,
         # Parts agree on whether there are times, as one configuration reads them all.
@@ -175,7 +181,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         dropped=pl.concat([p.dropped for p in parts]),
         censoring=_stacked_censoring(parts),
         notes=tuple(dict.fromkeys(note for p in parts for note in p.notes)),
-        structures=[s for p in parts for s in p.compared]
+        structures=_joined([p.compared for p in parts])
         if any(p.structures is not None for p in parts)
         else None,
         model_smiles=[s for p in parts for s in p.modelled]
@@ -191,6 +197,14 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         strata=[s for p in parts for s in p.strata or []] if first.strata is not None else None,
         scales=first.scales,
     )
+
+
+def _joined(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """Return columns one after the other, held as the first one is."""
+    cells, first = chain.from_iterable(columns), columns[0]
+    if isinstance(first, StoredTexts):
+        return StoredTexts(cells)
+    return array(first.typecode, cells) if isinstance(first, array) else list(cells)
 
 
 def _stacked_units(parts: Sequence[MoleculeTable]) -> tuple[str | None, ...]:

@@ -6,12 +6,13 @@ Whatever spreads work goes through `each_group` or `mapped`; `working_on` says w
 from __future__ import annotations
 
 import faulthandler
+import logging
 import math
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
-import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from molpool_common._errors import InputError
+from molpool_common._process import end_with_parent
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -290,6 +292,15 @@ _AHEAD = 4
 """Items for each worker: the next are there before they are asked for, and few are held at once."""
 
 
+_OF_THIS_MACHINE = {
+    # A worker that died may take a while to start anew on a busy machine: given up after 15 s, as
+    # is Dask's default, it is not replaced, and what it had to do would wait for ever.
+    "distributed.deploy.lost-worker-timeout": "1d",
+    # A hundred times a second it would ask for the lock that the work holds.
+    "distributed.worker.profile.enabled": False,
+}
+
+
 @contextmanager
 def _dask(address: str | None) -> Iterator[Any]:
     try:
@@ -298,12 +309,12 @@ def _dask(address: str | None) -> Iterator[Any]:
     except ModuleNotFoundError as error:
         raise ImportError("--engine dask needs Dask: pip install 'molpool-common[dask]'") from error
     if address is None:
-        # One thread each: RDKit's and torch's own calls hold or fill them. A worker that died may
-        # take a while to start anew on a busy machine: given up after 15 s, as is Dask's default,
-        # it is not replaced, and what it had to do would wait for ever.
+        # One thread each: RDKit's and torch's own calls hold or fill them. Of workers that die we
+        # tell ourselves; all else that Dask would log are connections closed at the end.
+        quiet = {"silence_logs": logging.CRITICAL, "dashboard_address": None}
         with (
-            config.set({"distributed.deploy.lost-worker-timeout": "1d"}),
-            LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
+            config.set(_OF_THIS_MACHINE),
+            LocalCluster(threads_per_worker=1, **quiet) as cluster,
             Client(cluster) as client,
         ):
             yield client
@@ -327,6 +338,7 @@ def _on_dask(
     alone: bool = False,
 ) -> Iterator[tuple[list[ItemT], list[ResultT]]]:
     """Yield groups with their results as workers are done; of one that dies others take over."""
+    import cloudpickle
     from distributed import KilledWorker, as_completed
 
     running: dict[Any, list[list[ItemT]]] = {}
@@ -343,8 +355,9 @@ def _on_dask(
             task = list(islice(groups, joined))
             if not task:
                 return
+            # As one text: Dask looks for tasks inside each list and tuple that it is given.
             # Not pure: results go back at once and are not kept by what they were computed from.
-            future = client.submit(_timed, work, task, pure=False)
+            future = client.submit(_timed, cloudpickle.dumps((work, task)), pure=False)
             running[future] = task
             yield future
 
@@ -352,7 +365,7 @@ def _on_dask(
     for future in finished:
         task = running.pop(future)
         try:
-            results, seconds = future.result()
+            packed, seconds = future.result()
         except KilledWorker:
             # The item at which workers die is found one by one.
             each = [[item] for group in task for item in group]
@@ -363,16 +376,21 @@ def _on_dask(
         else:
             if not alone:
                 joined = min(_MOST_JOINED, 1 + int(_TASK_SECONDS * len(task) / max(seconds, 1e-3)))
-            yield from zip(task, results, strict=True)
-        finished.update(submitted())
+            # Of our own workers.
+            yield from zip(task, pickle.loads(packed), strict=True)  # noqa: S301
+        # A list: `update` holds a lock that Dask's own thread waits for, which `submitted` asks.
+        finished.update([*submitted()])
 
 
-def _timed(
-    work: Callable[[Sequence[ItemT]], list[ResultT]], groups: Sequence[list[ItemT]]
-) -> tuple[list[list[ResultT]], float]:
+def _timed(packed: bytes) -> tuple[bytes, float]:
     """Return the results of groups, and the seconds that they took."""
+    import cloudpickle
+
     begun = perf_counter()
-    return [work(group) for group in groups], perf_counter() - begun
+    work, groups = pickle.loads(packed)  # noqa: S301  # of the process that asks
+    results = [work(group) for group in groups]
+    # As one text, too: an array would be a message of its own, here one of each molecule.
+    return cloudpickle.dumps(results), perf_counter() - begun
 
 
 class _Pool(Generic[ItemT, ResultT]):
@@ -476,11 +494,4 @@ def _tie_to_parent() -> None:
     open on its own side.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()

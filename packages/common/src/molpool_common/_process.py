@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+import multiprocessing
 import os
 import signal
 import sys
@@ -110,17 +111,27 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def end_with_parent() -> None:
+def end_with_parent(by: signal.Signals | None = None) -> None:
     """End this process as soon as the one that started it is gone.
 
     Killed, that one cannot end it; the folder would stay locked, and the work be nobody's.
+
+    Parameters
+    ----------
+    by : Signals, optional
+        Sent to this process then, which may have something to put back first.
     """
-    parent = os.getppid()
+    started_by, parent = multiprocessing.parent_process(), os.getppid()
 
     def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOKED_EVERY)
-        os._exit(1)
+        if started_by is not None:
+            started_by.join()
+        else:
+            while os.getppid() == parent:
+                time.sleep(_LOOKED_EVERY)
+        if by is None:
+            os._exit(1)
+        os.kill(os.getpid(), by)
 
     threading.Thread(target=follow, daemon=True).start()
 

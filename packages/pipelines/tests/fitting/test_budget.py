@@ -1,8 +1,13 @@
 """What a time budget leaves out."""
 
 import time
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
+from molpool_pipelines.fitting import _tabular_fits as fits
 from molpool_pipelines.fitting._budget import Budget
+from molpool_pipelines.fitting._related_use import Plan
 
 SMILES = [f"{'C' * n}O" for n in range(1, 201)]
 
@@ -49,3 +54,29 @@ def test_what_is_promised_is_not_left():
     assert budget.left is not None
     assert 25 < budget.left < 30
     assert not budget.is_over
+
+
+class Table:
+    def __init__(self, targets):
+        self.targets = targets
+
+    def __len__(self):
+        return len(self.targets)
+
+
+@pytest.mark.parametrize(("name", "seen"), [("lightgbm", 12), ("mlp", 100)])
+def test_what_a_model_of_single_tasks_takes_is_told_from_some(name, seen, monkeypatch):
+    # Task t has t + 1 labels, and each label takes a second in an eighth of the rows.
+    targets = np.where(np.arange(800)[:, None] <= np.arange(100), 1.0, np.nan)
+    clock, asked = [0.0], []
+
+    def fitted(plan, at, hidden, tasks):
+        asked.append((len(at), len(tasks)))
+        clock[0] += np.isfinite(targets[:, tasks]).sum() / 8
+
+    monkeypatch.setattr(fits, "perf_counter", lambda: clock[0])
+    one = SimpleNamespace(
+        rows=SimpleNamespace(table=Table(targets)), config=SimpleNamespace(seed=0), fitted=fitted
+    )
+    assert fits.Fits._of_pilot(one, Plan(name)) == pytest.approx(np.isfinite(targets).sum())
+    assert asked == [(100, seen)]

@@ -231,6 +231,7 @@ class TestStorage:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
     ) -> None:
         monkeypatch.setattr(_storage, "_PAUSES", (0.0, 0.0))
+        monkeypatch.setattr("random.random", float)  # Optuna waits up to two seconds itself
         opened = _storage.open_storage(
             f"sqlite:///{tmp_path}/s.db", heartbeat_interval=60, grace_period=120, stale=Retry(0)
         )

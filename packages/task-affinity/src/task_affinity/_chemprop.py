@@ -255,15 +255,16 @@ def table_of_molecules(
     smiles = column(df, smiles_col, "smiles_col").tolist()
     targets, is_class = target_table(df, target_cols)
     n_labelled = int(np.isfinite(targets).any(axis=1).sum())
-    if config.affinity_batch_size > n_labelled:
+    batch_size = config.batch_size_of(n_labelled)
+    if batch_size > n_labelled:
         raise NoGradientStepsError(
             "No gradient steps were performed: affinity_batch_size: expected at most the "
-            f"{n_labelled} molecules that have a label; found {config.affinity_batch_size}"
+            f"{n_labelled} molecules that have a label; found {batch_size}"
         )
     loader = build_loader(
         smiles,
         targets,
-        batch_size=config.affinity_batch_size,
+        batch_size=batch_size,
         seed=config.seed,
         parameter=smiles_col,
     )

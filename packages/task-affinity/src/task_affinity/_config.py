@@ -20,7 +20,7 @@ DEFAULT_EXCLUSIONS = ("predictor", "predict", "ffn", "output", "readout", "head"
 """A parameter whose name holds one of these is not the encoder's, unless patterns are given."""
 
 
-_N_GROUPS = 3
+_N_GROUPS, _BATCH_SIZE = 3, 64
 
 
 class TaskAffinityConfig(ConfigModel):
@@ -35,7 +35,11 @@ class TaskAffinityConfig(ConfigModel):
     affinity_epochs: int = Field(
         default=1, ge=1, description="Epochs of the short training that is measured."
     )
-    affinity_batch_size: int = Field(default=64, ge=1, description="Molecules per batch of it.")
+    affinity_batch_size: int = Field(
+        default=_BATCH_SIZE,
+        ge=1,
+        description="Molecules per batch of it; of a smaller table than the default all.",
+    )
     affinity_lr: float = Field(
         default=1e-3, gt=0, description="Adam's learning rate in it; the step of lookahead, too."
     )
@@ -113,6 +117,11 @@ class TaskAffinityConfig(ConfigModel):
     def n_groups_of(self, n_tasks: int) -> int | Literal["auto"]:
         """Return the number of groups of some tasks: the default is no more than there are."""
         return min(_N_GROUPS, n_tasks) if self.n_groups == _N_GROUPS else self.n_groups
+
+    def batch_size_of(self, n_rows: int) -> int:
+        """Return the batch size of some molecules: the default is no more than there are."""
+        size = self.affinity_batch_size
+        return max(1, min(size, n_rows)) if size == _BATCH_SIZE else size
 
     @field_validator("n_groups", mode="before")
     @classmethod

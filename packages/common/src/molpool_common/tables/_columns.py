@@ -9,14 +9,27 @@ import polars as pl
 from molpool_common._errors import InputError, did_you_mean
 
 
-def require_columns(frame: pl.DataFrame, names: Sequence[str], *, key: str, where: str) -> None:
-    """Raise `InputError` for the first name that is not a column; says the nearest that is."""
+def require_columns(
+    frame: pl.DataFrame | Sequence[str], names: Sequence[str], *, key: str, where: str
+) -> None:
+    """Raise `InputError` for the first name that is not a column; says the nearest that is.
+
+    Parameters
+    ----------
+    frame : DataFrame or sequence of str
+        The table, or the names of its columns.
+    names : sequence of str
+        What must be among them.
+    key, where : str
+        What named them, and the table, for messages.
+    """
+    columns = frame.columns if isinstance(frame, pl.DataFrame) else frame
     for name in names:
-        if name not in frame.columns:
+        if name not in columns:
             raise InputError(
                 key,
                 expected="a column of the table",
                 found=repr(name),
                 where=where,
-                hint=did_you_mean(name, frame.columns),
+                hint=did_you_mean(name, columns),
             )

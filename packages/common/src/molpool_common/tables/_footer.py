@@ -62,9 +62,9 @@ def footer_metadata(path: Path) -> bytes | None:
 
 
 def check_pages(path: Path) -> None:
-    """Look at the checksums of the pages of a file, which ours have.
+    """Decode the pages of a file, and look at their checksums, which ours have.
 
-    polars does not, and ends the process where a damaged header asks for too much memory.
+    polars does not, and ends the process at some damaged headers, whoever wrote the file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -114,7 +114,11 @@ def read_table(
 
 
 def open_table(
-    path: str | Path, read: ReadConfig | None = None, *, key: str = "data_path"
+    path: str | Path,
+    read: ReadConfig | None = None,
+    *,
+    key: str = "data_path",
+    names: Sequence[str] | None = None,
 ) -> tuple[pl.DataFrame, Reading]:
     """Read a table: text, Parquet, Excel, SDF or SMILES.
 
@@ -128,6 +132,8 @@ def open_table(
         What is known of it.
     key : str
         The configuration key that named it, for messages.
+    names : sequence of str, optional
+        Of its columns those to read; by default all.
 
     Returns
     -------
@@ -145,17 +151,18 @@ def open_table(
     read = read or ReadConfig()
     files = expand_tables(path, key)
     if len(files) > 1:
-        return _several(files, read, key)
+        return _several(files, read, key, names)
     file = files[0]
     kind = format_of(file)
     with _complaints(file, kind, key):
         check_expansion(file, read, key)
         if kind == "Parquet":
-            frame, reading = _parquet(file), Reading(kind)
+            frame, reading = _parquet(file, names), Reading(kind)
         elif kind == "text":
-            frame, reading = _text(file, read, key)
+            frame, reading = _text(file, read, key, names)
         else:
             frame, reading = _whole(file, kind, read, key)
+            frame = frame if names is None else frame.select(names)
     if frame.height == 0:
         raise InputError(
             key, expected="at least one row", found="a table without rows", where=file.name
@@ -163,9 +170,11 @@ def open_table(
     return frame, reading
 
 
-def _several(files: list[Path], read: ReadConfig, key: str) -> tuple[pl.DataFrame, Reading]:
+def _several(
+    files: list[Path], read: ReadConfig, key: str, names: Sequence[str] | None
+) -> tuple[pl.DataFrame, Reading]:
     """Return the rows of all files, of the columns that all of them have."""
-    parts = [open_table(file, read, key=key) for file in files]
+    parts = [open_table(file, read, key=key, names=names) for file in files]
     frames = [frame for frame, _ in parts]
     shared = [c for c in frames[0].columns if all(c in frame.columns for frame in frames)]
     try:
@@ -196,8 +205,10 @@ def _structures(
     read = ReadConfig.model_validate_json(settings)
     check_expansion(file, read, key)
     reading = Reading(kind, compression_of(file))
+    written = None
     if kind == "Excel":
-        frame, name, notes, errors = read_excel(file, read, key)
+        frame, written, name, notes, errors = read_excel(file, read, key)
+        written = _without_words(written, read)
         reading = replace(reading, sheet=name)
         notes += [f"Excel errors read as missing: {_counted(errors)}."] if errors else []
     else:
@@ -205,7 +216,7 @@ def _structures(
         frame, encoding, notes = reader(file, read, key)
         reading, errors = replace(reading, encoding=encoding), {}
     reading = replace(reading, missing=_words_of(frame, read, errors), notes=tuple(notes))
-    return _finished(_without_words(frame, read), read, reading)
+    return _finished(_without_words(frame, read), read, reading, written)
 
 
 def _words_of(
@@ -237,33 +248,43 @@ def _without_words(frame: pl.DataFrame, read: ReadConfig) -> pl.DataFrame:
 
 
 def _finished(
-    frame: pl.DataFrame, read: ReadConfig, reading: Reading
+    frame: pl.DataFrame, read: ReadConfig, reading: Reading, written: pl.DataFrame | None = None
 ) -> tuple[pl.DataFrame, Reading]:
-    """Return a frame of text with its numbers written plainly."""
-    marks = marks_of(frame, read.decimal)
+    """Return a frame of text with its numbers written plainly.
+
+    Numbers that a worksheet holds as such have no mark that could be misread: there only the
+    `written` cells, null elsewhere, are looked at and changed.
+    """
+    cells = frame if written is None else written
+    marks = marks_of(cells, read.decimal)
     commas = tuple(name for name, mark in marks.items() if mark == "comma")
     thousands = tuple(name for name, mark in marks.items() if mark != "comma")
     notes = reading.notes
-    if read.decimal == "auto" and (left := undecided(frame, marks)):
+    if read.decimal == "auto" and (left := undecided(cells, marks)):
         notes += (
             f"Points in {listed(left)} read as decimal points; --read.decimal , takes them for "
             "marks of thousands.",
         )
     reading = replace(reading, commas=commas, thousands=thousands, notes=notes)
-    return rewritten(frame, marks), reading
+    plain = rewritten(cells, marks)
+    if written is not None:
+        plain = frame.with_columns(plain[name].fill_null(frame[name]) for name in marks)
+    return plain, reading
 
 
 # --- text ---
 
 
-def _text(file: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, Reading]:
+def _text(
+    file: Path, read: ReadConfig, key: str, names: Sequence[str] | None
+) -> tuple[pl.DataFrame, Reading]:
     layout = text_layout(file, read, key)
     try:
-        frame = _parsed(layout)
+        frame = _parsed(layout, names=names)
     except pl.exceptions.PolarsError:
         # One line too short and one too long: counts do not tell, and the parser names no line.
         layout = gone_through(layout, key)
-        frame = _parsed(layout)
+        frame = _parsed(layout, names=names)
     reading = _text_reading(file, layout)
     # No cell has the separator in it unless cells are quoted.
     if layout.separator == "," and not layout.quoted:
@@ -277,7 +298,14 @@ def _text_reading(file: Path, layout: TextLayout) -> Reading:
     )
 
 
-def _parsed(layout: TextLayout, rows: int | None = None) -> pl.DataFrame:
+def _parsed(
+    layout: TextLayout, rows: int | None = None, names: Sequence[str] | None = None
+) -> pl.DataFrame:
+    kept = [
+        i
+        for i, name in enumerate(layout.names)
+        if name is not None and (names is None or name in names)
+    ]
     try:
         frame = pl.read_csv(
             layout.file,
@@ -289,11 +317,14 @@ def _parsed(layout: TextLayout, rows: int | None = None) -> pl.DataFrame:
             null_values=list(layout.words) if any(layout.words) else None,
             glob=False,
             n_rows=rows,
+            columns=None if names is None else kept,
         )
     except pl.exceptions.NoDataError:
         return pl.DataFrame(schema=dict.fromkeys(layout.columns, pl.String))
-    kept = [i for i, name in enumerate(layout.names) if name is not None]
-    return pl.DataFrame([frame.to_series(i).alias(layout.names[i] or "") for i in kept])
+    places = kept if names is None else range(len(kept))
+    return pl.DataFrame(
+        [frame.to_series(p).alias(layout.names[i] or "") for p, i in zip(places, kept, strict=True)]
+    )
 
 
 def missing_words(
@@ -347,9 +378,10 @@ def _occurrences(column: pl.Series, words: pl.Series) -> dict[str, int]:
 
 
 @without_panic()
-def _parquet(path: Path) -> pl.DataFrame:
+def _parquet(path: Path, names: Sequence[str] | None = None) -> pl.DataFrame:
     source = shards(path) if path.is_dir() else path
-    return _usual_types(pl.read_parquet(source, glob=False))
+    columns = None if names is None else list(names)
+    return _usual_types(pl.read_parquet(source, columns=columns, glob=False))
 
 
 def _usual_types(frame: pl.DataFrame) -> pl.DataFrame:

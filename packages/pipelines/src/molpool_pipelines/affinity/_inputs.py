@@ -105,7 +105,7 @@ def _check_labels(labels: dict[str, int]) -> None:
 
 
 def _check_batch(config: AffinityCommandConfig, n_rows: int) -> None:
-    if config.affinity_batch_size > n_rows:
+    if config.batch_size_of(n_rows) > n_rows:
         raise InputError(
             "affinity_batch_size",
             expected=f"at most the {n_rows} molecules that have a label",

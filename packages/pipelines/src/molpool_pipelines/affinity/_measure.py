@@ -50,7 +50,7 @@ def check_measurement(section: TaskAffinityConfig, n_rows: int, *, rows: str = "
     InputError
         If a batch would be larger than the table, or there is no such device.
     """
-    if section.affinity_batch_size > n_rows:
+    if section.batch_size_of(n_rows) > n_rows:
         raise InputError(
             "task_affinity.affinity_batch_size",
             expected=f"at most the {n_rows} {rows} that have a label",
@@ -118,6 +118,8 @@ def measure_affinity(
     ChempropError
         If architecture, loss or foundation do not fit.
     """
+    size = section.batch_size_of(len(train))
+    section = section.model_copy(update={"affinity_batch_size": size})
     names = train.task_names
     model = ChempropModel.from_config(
         architecture,

@@ -48,7 +48,8 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     """
     extra = find_descriptors(config)
     store = GraphStore(cache_folder(config.data.cache_dir))
-    smiles = inputs.table.modelled + ([] if inputs.unseen is None else inputs.unseen.modelled)
+    unseen = [] if inputs.unseen is None else inputs.unseen.modelled
+    smiles = [*inputs.table.modelled, *unseen]
     # All molecules at once, before any job: members and groups share the graphs.
     store.graphs(smiles)
     console.print(

@@ -12,6 +12,7 @@ from molpool_common import InputError, structures_of
 from multitask_models import AssayLimits
 
 from molpool_pipelines.models._descriptors import KEYS, stored_descriptors
+from molpool_pipelines.models._files import run_cache
 from molpool_pipelines.models._protocol import Kind, Predicted
 
 _WORDS = ("descriptors", "features of each atom", "features of each bond")
@@ -24,13 +25,15 @@ class ChempropModel:
     ----------
     ensemble : Ensemble
         One or more members.
+    cache : str
+        Folder of cached descriptors, ``auto`` for the user's.
     """
 
     kind: Kind = "chemprop"
     chunk_rows = 1 << 20
 
-    def __init__(self, ensemble: Ensemble) -> None:
-        self._ensemble = ensemble
+    def __init__(self, ensemble: Ensemble, cache: str = "auto") -> None:
+        self._ensemble, self._cache = ensemble, cache
         self.task_names = ensemble.task_names
         self.task_types = ensemble.members[0].task_types
         self.n_members = len(ensemble.members)
@@ -50,7 +53,7 @@ class ChempropModel:
         ChempropError
             If there is no model, or one that cannot be read.
         """
-        return cls(Ensemble.load(path))
+        return cls(Ensemble.load(path), run_cache(path))
 
     def predict(
         self,
@@ -82,7 +85,9 @@ class ChempropModel:
         gone, reasons = np.zeros(len(smiles), dtype=bool), [""] * len(smiles)
         given = dict(features or {})
         if self._signature is not None:
-            given["descriptors"], gone, reasons = stored_descriptors(seen, self._signature)
+            given["descriptors"], gone, reasons = stored_descriptors(
+                seen, self._signature, self._cache
+            )
         data = MoleculeData(seen, **given)
         taken = (self._n_descriptors, self._n_of_atoms, self._n_of_bonds)
         found = (data.n_descriptors, *data.n_graph_features)

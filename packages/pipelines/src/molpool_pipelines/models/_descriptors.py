@@ -188,7 +188,7 @@ def _arrays(path: str, key: str) -> list[Float32Array]:
 
 
 def stored_descriptors(
-    smiles: Sequence[str], signature: Mapping[str, Any]
+    smiles: Sequence[str], signature: Mapping[str, Any], cache: str = "auto"
 ) -> tuple[Float32Array, BoolArray, list[str]]:
     """Return descriptors [N, D] as a model stored what they are, rows without any, and why.
 
@@ -199,7 +199,7 @@ def stored_descriptors(
     """
     from molecule_features import featurize
 
-    found = featurize(smiles, signature["features"], stored=signature)
+    found = featurize(smiles, signature["features"], cache=cache, stored=signature)
     return found.values, np.asarray(np.isnan(found.values).all(axis=1)), found.reasons
 
 

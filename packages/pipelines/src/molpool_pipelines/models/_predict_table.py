@@ -22,6 +22,7 @@ from molpool_common import (
     canonical_smiles,
     check_output,
     frames_written,
+    free_memory,
     is_parquet,
     listed,
     mapped,
@@ -74,6 +75,9 @@ STRATUM = "stratum\0"
 
 _FIRST = 5
 """Rows without a prediction that are named."""
+
+_FREED_EVERY = 1 << 16
+"""Rows after which free memory goes back to the system: graphs of each batch leave other holes."""
 
 
 @dataclass
@@ -235,6 +239,8 @@ def _written(
                     frames_written(done.path, metadata=about, smiles=about["smiles_column"])
                 )
             writer.write(rows.filter(predicted["error"].is_null()) if done.dropped else rows)
+            if done.rows // _FREED_EVERY > (done.rows - predicted.height) // _FREED_EVERY:
+                free_memory()
             yield done.rows
 
 
@@ -421,6 +427,7 @@ def load_model(path: Path) -> SavedModel:
     InputError, ChempropError, MILError
         If there is no model, or one that cannot be read.
     """
+    check_model_path(path)
     # Each kind imports its own framework, which takes seconds.
     if is_tabular(path):
         from molpool_pipelines.models._tabular import TabularModel

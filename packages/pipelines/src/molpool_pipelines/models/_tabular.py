@@ -22,7 +22,7 @@ from molpool_common import (
     structures_of,
 )
 
-from molpool_pipelines.models._files import TABULAR, read_blend
+from molpool_pipelines.models._files import TABULAR, read_blend, run_cache
 from molpool_pipelines.models._members import (
     MEMBERS,
     MemberName,
@@ -337,6 +337,7 @@ class TabularModel:
             found.tasks,
             tuple(described["task_types"]),
             signature,
+            run_cache(path),
             scales=tuple(described.get("scales", ())),
             structure=described.get("structure", "given"),
         )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,7 +13,14 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 
-from molpool_common import INTERRUPTED, cores, end_process, heed_ctrl_c, tune_process
+from molpool_common import (
+    INTERRUPTED,
+    cores,
+    end_process,
+    end_with_parent,
+    heed_ctrl_c,
+    tune_process,
+)
 
 from molpool_pipelines.studies._config import HPOError
 from molpool_pipelines.studies._queue import Queue
@@ -157,7 +162,7 @@ def _threads(n: int) -> Iterator[None]:
 def _run(task: StudyWorker, channel: Connection) -> None:
     """Work on a study as a process of its own."""
     _heed_signals()
-    _end_with_parent()
+    end_with_parent(by=signal.SIGTERM)
     tune_process()
     code = 0
     try:
@@ -179,18 +184,6 @@ def _heed_signals() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, interrupt)
-
-
-def _end_with_parent() -> None:
-    """Have the system send SIGTERM once the parent is gone, where it can."""
-    if sys.platform != "linux":
-        return
-    set_death_signal = 1
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
-    # The parent may have gone before the request reached the system.
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        raise SystemExit
 
 
 def _sendable(error: Exception) -> Exception:

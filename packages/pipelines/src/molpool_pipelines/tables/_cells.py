@@ -48,6 +48,11 @@ class Wanted:
         What is known of the files.
     strata_column : str or None
         Column of strata, where intervals shall hold within them.
+    counted : bool
+        Whether molecules are counted only: SMILES then go by some thousand at a time, and memory
+        holds keys of molecules, so that the table may be larger than memory.
+    names : sequence of str or None
+        Columns that are used besides that of SMILES, where not all of them are.
     """
 
     config: DataConfig
@@ -59,6 +64,8 @@ class Wanted:
     target_key: str = "data.target_columns"
     read: ReadConfig | None = None
     strata_column: str | None = None
+    counted: bool = False
+    names: Sequence[str] | None = None
 
     @property
     def strict(self) -> bool:
@@ -98,7 +105,8 @@ def read_quality(
         )
     if wanted.qualities is not None:
         _check_quality(labels, column, wanted.qualities, rows, where)
-    return labels.to_list()
+    one: dict[str, str] = {}
+    return [one.setdefault(label, label) for label in labels.to_list()]
 
 
 def _check_quality(

@@ -9,12 +9,13 @@ curriculum stay what they were.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, InputError, IntArray, MoleculeTable
+from molpool_common import BoolArray, FloatArray, InputError, IntArray, MoleculeTable
 
 from molpool_pipelines.tables._values import exact_labels, merge_bounds
 
@@ -67,20 +68,46 @@ class DuplicateReport:
         Rows of these.
     n_repeated : int
         Pairs of molecule and task with more than one label.
-    conflicts : list of Conflict
-        Those of them whose labels differ, by first row, then by task; a bound differs from what is
-        on its wrong side.
+    different : DataFrame
+        Those of them whose labels differ: their ``task``, ``row`` and ``value``; a bound differs
+        from what is on its wrong side.
+    smiles : sequence of str
+        Of the table.
     """
 
     n_molecules: int
     n_rows: int
     n_repeated: int
-    conflicts: list[Conflict]
+    different: pl.DataFrame
+    smiles: Sequence[str] = field(repr=False)
+
+    @property
+    def n_conflicts(self) -> int:
+        """Pairs whose labels differ."""
+        return self.different.height
+
+    @property
+    def conflicts(self) -> list[Conflict]:
+        """The pairs whose labels differ, by first row, then by task."""
+        return self.conflicts_at(range(self.n_conflicts))
+
+    def conflicts_at(self, positions: Sequence[int]) -> list[Conflict]:
+        """Return some of the conflicts."""
+        return [
+            Conflict(self.smiles[rows[0]], task, tuple(rows), tuple(values))
+            for task, rows, values in self.different[list(positions)].iter_rows()
+        ]
+
+    def spreads(self) -> tuple[IntArray, FloatArray]:
+        """Return the task of each conflict, and its largest value less the smallest."""
+        value = self.different["value"]
+        spread = (value.list.max() - value.list.min()).to_numpy()
+        return self.different["task"].to_numpy(), spread
 
     @property
     def n_agree(self) -> int:
         """Pairs of molecule and task with more than one label, all of them equal."""
-        return self.n_repeated - len(self.conflicts)
+        return self.n_repeated - self.n_conflicts
 
 
 def find_duplicates(table: MoleculeTable) -> DuplicateReport:
@@ -128,10 +155,8 @@ def find_duplicates(table: MoleculeTable) -> DuplicateReport:
         n_molecules=int((size > 1).sum()),
         n_rows=int(size[size > 1].sum()),
         n_repeated=repeated.height,
-        conflicts=[
-            Conflict(table.smiles[rows[0]], task, tuple(rows), tuple(values))
-            for _, task, rows, values, _, _ in different.iter_rows()
-        ],
+        different=different.select("task", "row", "value"),
+        smiles=table.smiles,
     )
 
 
@@ -203,13 +228,21 @@ def molecule_numbers(table: MoleculeTable, *, within: bool = False) -> IntArray:
     -------
     ndarray of int64 [N]
     """
-    columns: dict[str, Any] = {"molecule": table.groups}
-    if within:
-        apart = {"quality": table.quality, "given": table.given, "hold_out": table.hold_out}
-        columns |= {name: column for name, column in apart.items() if column is not None}
-    frame = pl.DataFrame(columns).with_row_index()
-    first = frame.select(pl.col("index").first().over(list(columns))).to_series()
-    return np.unique(first.to_numpy(), return_inverse=True)[1].astype(np.int64)
+    apart = (table.quality, table.given, table.hold_out) if within else ()
+    codes = _numbered(table.groups)
+    for column in apart:
+        if column is not None:
+            own = _numbered(column)
+            codes = codes * (own.max(initial=0) + 1) + own
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.empty(len(first), dtype=np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[inverse]
+
+
+def _numbered(column: Sequence[Any] | BoolArray) -> IntArray:
+    """Return a number for each cell, equal where cells are; what NumPy takes is freed at once."""
+    return np.unique(np.asarray(column), return_inverse=True)[1].astype(np.int64)
 
 
 def _merged_targets(
@@ -262,16 +295,17 @@ def _earliest_times(table: MoleculeTable, molecule: IntArray) -> list[object] | 
 
 def _refuse_conflicts(table: MoleculeTable) -> None:
     report = find_duplicates(table)
-    if not report.conflicts:
+    if not report.n_conflicts:
         return
-    lines = [f"  {_describe(conflict, table)}" for conflict in report.conflicts[:_MOST_LISTED]]
-    rest = len(report.conflicts) - _MOST_LISTED
+    first = report.conflicts_at(range(min(_MOST_LISTED, report.n_conflicts)))
+    lines = [f"  {_describe(conflict, table)}" for conflict in first]
+    rest = report.n_conflicts - _MOST_LISTED
     if rest > 0:
         lines.append(f"  and {rest} more")
     raise InputError(
         "duplicates",
         expected="equal values wherever a task of a molecule is repeated",
-        found=f"{len(report.conflicts)} of {report.n_repeated} repeats with different values "
+        found=f"{report.n_conflicts} of {report.n_repeated} repeats with different values "
         f"({report.n_agree} agree)",
         hint="mean or median merges them, keep leaves them as they are. Stereoisomers count as one "
         "molecule, and so do a salt and its base (first block of the parent's InChIKey).\n"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +17,10 @@ from molpool_common import (
     IntArray,
     Keys,
     Standardize,
+    StoredTexts,
     StrArray,
     changed_smiles,
+    free_memory,
     inchikey_blocks,
     parse_smiles,
     rdkit_version,
@@ -47,18 +50,33 @@ class Identities:
         Molar mass in g/mol of the molecule as given, NaN where the SMILES is no molecule.
     bad : list of BadSmiles
         Those that are no molecule, by row.
-    structures : list of str [N]
+    structures : sequence of str [N]
         SMILES of the structure that is compared (`molpool_common.standardize`): the text as given
         where nothing had to be changed.
     as_given : list of int
         Rows whose structure could not be standardised, for its size or by RDKit.
+    numbers : array of 8 bytes or None
+        What stands for the blocks of a table that is only counted; `blocks` are then empty.
     """
 
     blocks: StrArray
     masses: FloatArray
     bad: list[BadSmiles]
-    structures: list[str]
+    structures: Sequence[str]
     as_given: list[int]
+    numbers: array[int] | None = None
+
+    @property
+    def parsed(self) -> IntArray:
+        """Rows whose SMILES are molecules."""
+        return np.flatnonzero(~np.isnan(self.masses))
+
+    def groups(self) -> Sequence[Any]:
+        """Return what stands for the molecule of each row of `parsed`."""
+        if self.numbers is None:
+            blocks: list[str] = self.blocks[self.parsed].tolist()
+            return blocks
+        return array("Q", np.frombuffer(self.numbers, np.uint64)[self.parsed].tobytes())
 
 
 class _Part(NamedTuple):
@@ -106,6 +124,33 @@ def identify(
         [new or text for new, text in zip(changed, texts, strict=True)],
         np.flatnonzero(part.as_given[inverse]).tolist(),
     )
+
+
+def identify_parts(
+    parts: Iterable[Sequence[str | None]], cache: Path | None, how: Standardize
+) -> tuple[StoredTexts, Identities]:
+    """Return SMILES and identities of a table too long for memory; parameters as of `identify`.
+
+    A molecule is 8 of the 16 bytes of its key: of ten million, two are taken for one another in
+    one table of 400,000.
+    """
+    smiles, structures, numbers = StoredTexts(), StoredTexts(), array("Q")
+    masses: list[FloatArray] = []
+    bad: list[BadSmiles] = []
+    as_given: list[int] = []
+    for part in parts:
+        before = len(smiles)
+        found = identify(part, cache, how=how)
+        smiles.extend(text or "" for text in part)
+        structures.extend(found.structures)
+        keys = text_keys(found.blocks.tolist()).view(np.uint64)
+        numbers.frombytes(keys[::2].tobytes())
+        masses.append(found.masses)
+        bad += [b._replace(row=b.row + before) for b in found.bad]
+        as_given += [row + before for row in found.as_given]
+        free_memory()
+    none = np.zeros(0, dtype="U14")
+    return smiles, Identities(none, np.concatenate(masses), bad, structures, as_given, numbers)
 
 
 def _store(cache: Path | None, how: Standardize) -> ContentStore | None:

@@ -26,6 +26,7 @@ from molpool_common import (
     Measured,
     ReadConfig,
     SignArray,
+    StoredTexts,
     cache_folder,
     canonical_smiles,
     did_you_mean,
@@ -48,7 +49,7 @@ from molpool_pipelines.tables._given_split import (
     split_cells,
     with_given_split,
 )
-from molpool_pipelines.tables._identity import Identities, identify
+from molpool_pipelines.tables._identity import Identities, identify, identify_parts
 from molpool_pipelines.tables._table_config import (
     ColumnSource,
     DataConfig,
@@ -56,10 +57,14 @@ from molpool_pipelines.tables._table_config import (
     SourceConfig,
     Step,
 )
+from molpool_pipelines.tables._table_files import TableFiles
 from molpool_pipelines.tables._values import converted_unit, read_signs, reverses_order, transform
 
 DEMO = "demo"
 """Name by which the embedded synthetic table is asked for, like a data set of the registry."""
+
+_AT_A_TIME = 65_536
+"""Rows of a long table whose molecules are in memory together."""
 
 _QUICK = 20_000
 """Rows that are parsed although something else is wrong already, so that all of it is said."""
@@ -143,7 +148,9 @@ class _Table:
     source : SourceConfig
         What is to be read of it.
     frame : DataFrame
-        Its cells.
+        Its cells, as far as they are used.
+    header : list of str
+        Names of all its columns.
     where : str
         What messages call it.
     columns : list of ColumnSource or None, length T
@@ -154,6 +161,7 @@ class _Table:
 
     source: SourceConfig
     frame: pl.DataFrame
+    header: list[str]
     where: str
     columns: list[ColumnSource | None]
     notes: list[str]
@@ -163,12 +171,21 @@ class _Table:
         """SMILES of each row: one text, whoever holds it."""
         return text_column(self.frame, self.source.smiles_column, where=self.where).to_list()
 
+    def parts(self, read: ReadConfig | None) -> Iterator[list[str | None]]:
+        """Yield the SMILES of some thousand rows at a time, read as they are asked for."""
+        name = self.source.smiles_column
+        if self.source.dataset == DEMO:
+            yield self.smiles
+            return
+        files = TableFiles.find([_path(self.source)], read=read)
+        yield from (frame[name].to_list() for frame in files.texts([name], _AT_A_TIME))
+
     @property
     def ids(self) -> pl.Series:
         """Name of each row: its number where no column holds names."""
         if self.source.id_column is not None:
             return self.frame[self.source.id_column].cast(pl.String)
-        return pl.Series(range(1, self.frame.height + 1)).cast(pl.String)
+        return pl.int_range(1, self.frame.height + 1, eager=True).cast(pl.String)
 
 
 @dataclass(frozen=True)
@@ -225,28 +242,24 @@ class Reading:
         """Return the table of one source; None where it has faults."""
         before = len(self.faults)
         self._sources += 1
-        frame, where, notes = _read_source(source, self.wanted.read)
-        columns = [source.column_for(t) for t in self._tasks]
-        table = _Table(source, frame, where, columns, notes)
+        table = _read_source(source, self.wanted, self._tasks)
+        frame, where = table.frame, table.where
         self._require(table)
         # Where every row must be right, cells are looked at before minutes of parsing.
         every = np.arange(frame.height)
         cells = self._cells(table, every) if self.wanted.strict else None
         self._count(cells)
         wrong = len(self.faults) > before
-        if source.smiles_column not in frame.columns or (wrong and frame.height > _QUICK):
+        if source.smiles_column not in table.header or (wrong and frame.height > _QUICK):
             return None
-        config = self.wanted.config
-        cache = cache_folder(config.cache_dir)
-        smiles: list[str | None] = []
-        with self.faults.catching():
-            smiles = table.smiles
-        if not smiles:
+        cache = cache_folder(self.wanted.config.cache_dir)
+        identified = self._identified(table, cache)
+        if identified is None:
             return None
-        found = identify(smiles, cache, how=config.standardize)
+        smiles, found = identified
         with self.faults.catching():
             _check_smiles(found, source.smiles_column, where, self.wanted.on_bad_smiles)
-        parsed = np.flatnonzero(found.blocks != "")
+        parsed = found.parsed
         if not len(parsed):
             return None
         if cells is None:
@@ -256,15 +269,28 @@ class Reading:
         if len(self.faults) > before:
             return None
         seen = self._seen(smiles, found, cache)
-        read = _molecules(table, found, parsed, cells, targets, self._tasks, seen)
-        return replace(read, scales=config.scales)
+        read = _molecules(table, smiles, found, cells, targets, self._tasks, seen)
+        return replace(read, scales=self.wanted.config.scales)
+
+    def _identified(
+        self, table: _Table, cache: Path | None
+    ) -> tuple[Sequence[str | None], Identities] | None:
+        """Return the SMILES and what they are; None where their column is none of text."""
+        how = self.wanted.config.standardize
+        found: tuple[Sequence[str | None], Identities] | None = None
+        with self.faults.catching():
+            if self.wanted.counted:
+                found = identify_parts(table.parts(self.wanted.read), cache, how)
+            else:
+                found = table.smiles, identify(table.smiles, cache, how=how)
+        return found
 
     def _seen(
-        self, smiles: list[str | None], found: Identities, cache: Path | None
+        self, smiles: Sequence[str | None], found: Identities, cache: Path | None
     ) -> list[str] | None:
         """Return the structure of each row that models see; None where it is as given."""
         how = self.wanted.config.structure
-        if how == "given":
+        if how == "given" or self.wanted.counted:
             return None
         if how != self.wanted.config.standardize:
             found = identify(smiles, cache, how=how)
@@ -301,17 +327,17 @@ class Reading:
 
     def _require(self, table: _Table) -> None:
         """Note the columns that are missing; a mistyped name is the most common fault."""
-        source, frame, where = table.source, table.frame, table.where
+        source, header, where = table.source, table.header, table.where
         keys = {"data.smiles_column": source.smiles_column, "data.id_column": source.id_column}
         for key, name in keys.items():
             if name is not None:
                 with self.faults.catching():
-                    require_columns(frame, [name], key=key, where=where)
+                    require_columns(header, [name], key=key, where=where)
         for task, column in zip(self._tasks, table.columns, strict=True):
             if column is not None:
                 with self._of_task(task):
                     key = self.wanted.target_key
-                    require_columns(frame, [column.column], key=key, where=where)
+                    require_columns(header, [column.column], key=key, where=where)
 
     def _cells(self, table: _Table, at: IntArray) -> _Cells:
         """Read the cells of rows, by position, and note which are wrong."""
@@ -389,35 +415,33 @@ class Reading:
 
 def _molecules(
     table: _Table,
+    smiles: Sequence[str | None],
     found: Identities,
-    parsed: IntArray,
     cells: _Cells,
     targets: FloatArray,
     tasks: tuple[str, ...],
     seen: list[str] | None,
 ) -> MoleculeTable:
     """Return the rows that parse as molecules, the others listed."""
-    smiles, ids, where = table.smiles, table.ids, table.where
+    parsed, ids, where = found.parsed, table.ids, table.where
     rejected = [(bad.row + 1, ids[bad.row], where, bad.smiles, bad.reason) for bad in found.bad]
-    origin = {"id": ids.gather(parsed), "source": [where] * len(parsed), "row": parsed + 1}
-    schema = {"id": pl.String, "source": pl.String, "row": pl.Int64}
     return MoleculeTable(
         task_names=tasks,
-        smiles=[smiles[i] or "" for i in parsed.tolist()],
-        groups=found.blocks[parsed].tolist(),
+        smiles=_of_rows(smiles, parsed),
+        groups=found.groups(),
         targets=targets,
         quality=cells.quality,
         times=cells.times,
         hold_out=np.full(len(parsed), table.source.hold_out),
-        origin=pl.DataFrame(origin, schema=schema),
+        origin=_origin(ids, where, parsed),
         dropped=rejected_rows(rejected),
         censoring=_censoring(cells, targets.shape),
-        structures=[found.structures[i] for i in parsed.tolist()],
+        structures=_of_rows(found.structures, parsed),
         model_smiles=None if seen is None else [seen[i] for i in parsed.tolist()],
         series=cells.series,
         given=cells.given,
         n_as_given=len(found.as_given),
-        columns=tuple(table.frame.columns),
+        columns=tuple(table.header),
         units_of_tasks=tuple(
             _unit(*pair) for pair in zip(table.columns, cells.numbers, strict=True)
         ),
@@ -426,7 +450,21 @@ def _molecules(
     )
 
 
-def _replaced(texts: list[str], at: list[int], new: list[str]) -> list[str]:
+def _of_rows(texts: Sequence[str | None], rows: IntArray) -> Sequence[str]:
+    """Return the texts of some rows, held as all are."""
+    some = (texts[i] or "" for i in rows.tolist())
+    if not isinstance(texts, StoredTexts):
+        return list(some)
+    return texts if len(rows) == len(texts) else StoredTexts(some)
+
+
+def _origin(ids: pl.Series, where: str, rows: IntArray) -> pl.DataFrame:
+    return pl.DataFrame({"id": ids.gather(rows), "row": rows + 1}).select(
+        "id", pl.lit(where).alias("source"), "row"
+    )
+
+
+def _replaced(texts: Sequence[str], at: list[int], new: list[str]) -> list[str]:
     found = list(texts)
     for i, text in zip(at, new, strict=True):
         found[i] = text
@@ -529,25 +567,36 @@ def raise_bad_smiles(bad: Sequence[BadSmiles], n: int, column: str, where: str) 
 
 def _check_smiles(found: Identities, column: str, where: str, on_bad: OnBadSmiles) -> None:
     if on_bad == "error":
-        raise_bad_smiles(found.bad, len(found.blocks), column, where)
-    if len(found.bad) == len(found.blocks):
+        raise_bad_smiles(found.bad, len(found.masses), column, where)
+    if len(found.bad) == len(found.masses):
         raise InputError(
             f"column {column!r}", expected="SMILES", found="no row that parses", where=where
         )
 
 
-def _read_source(
-    source: SourceConfig, read: ReadConfig | None
-) -> tuple[pl.DataFrame, str, list[str]]:
-    """Return the table of a source, the name by which messages call it, and how it was read."""
+def _read_source(source: SourceConfig, wanted: Wanted, tasks: Sequence[str]) -> _Table:
+    """Return the table of a source, with the columns that are used."""
+    columns = [source.column_for(task) for task in tasks]
     if source.dataset == DEMO:
         from molpool_pipelines.demo import build_demo
 
-        return build_demo(), DEMO, []
-    path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
-    frame, reading = open_table(path, read)
+        frame = build_demo()
+        return _Table(source, frame, frame.columns, DEMO, columns, [])
+    path = _path(source)
     where = "standard input" if str(path) == "-" else path.name
-    return frame, where, reading.sentences()
+    if not wanted.counted:
+        frame, reading = open_table(path, wanted.read)
+        return _Table(source, frame, frame.columns, where, columns, reading.sentences())
+    header = TableFiles.find([path], read=wanted.read).columns
+    # Without any the number of rows would not be known.
+    names = header if wanted.names is None else wanted.names
+    used = [c for c in header if c in names and c != source.smiles_column] or header[:1]
+    frame, reading = open_table(path, wanted.read, names=used)
+    return _Table(source, frame, header, where, columns, reading.sentences())
+
+
+def _path(source: SourceConfig) -> Path:
+    return Path(source.path) if source.path else locate(source.dataset or "", source.file)
 
 
 def _too_few(name: str, n: int, least: int) -> InputError:

@@ -272,7 +272,7 @@ def _with_training_only(
     held_out = {table.units[i] for i in val}.union(tested)
     extra = np.flatnonzero(~table.hold_out)
     # Per split: an extra row is left out only where its molecule is held out.
-    free = [i for i in extra if table.units[i] not in held_out]
+    free = [i for i in extra.tolist() if table.units[i] not in held_out]
     return np.concatenate([train, np.array(free, dtype=np.int64)])
 
 

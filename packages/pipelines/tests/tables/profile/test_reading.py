@@ -1,20 +1,23 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common import InputError, MoleculeTable, load_config
-from molpool_pipelines.demo import DEMO_NOTICE
-from molpool_pipelines.tables import TableConfig, load_molecules
+from molpool_common import InputError, MoleculeTable, load_config, read_table
+from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
+from molpool_pipelines.tables import DataConfig, TableConfig, load_molecules
+from molpool_pipelines.tables.profile._page import describe
 from molpool_pipelines.tables.profile._reading import (
     Columns,
     Described,
+    choose_columns,
     read_configured,
     read_named,
 )
+from sampling_core import DEFAULT_QUALITIES
 
 CSV = """\
 smiles,Index,Name,A,B,Empty,Quality
@@ -41,7 +44,7 @@ def test_columns_are_found(csv: Path) -> None:
     table = described.table
     assert described.name == "table.csv"
     assert table.task_names == ("A", "B")
-    assert table.smiles == ["CCO", "CCC", "CCN"]
+    assert list(table.smiles) == ["CCO", "CCC", "CCN"]
     assert table.quality == ["high", "low", "low"]
     assert table.dropped["SMILES"].to_list() == ["nope"]
     (note,) = described.notes
@@ -101,6 +104,37 @@ def test_the_demo_by_name() -> None:
     assert set(table.quality or []) == {"high", "medium", "low"}
 
 
+@pytest.mark.parametrize("files", ["*.parquet", ".", "*.csv"])
+def test_what_is_counted_some_rows_at_a_time_is_what_the_whole_table_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: str
+) -> None:
+    demo = build_demo(n=100)
+    demo = pl.concat([demo, demo[:30].with_columns(LogP=pl.col("LogP") + 1), demo[40:41]])
+    demo = demo.with_columns(
+        SMILES=pl.when(pl.arange(0, pl.len()) == 7).then(None).otherwise("SMILES")
+    )
+    for i, start in enumerate(range(0, len(demo), 60)):
+        demo[start : start + 60].write_parquet(tmp_path / f"{i}.parquet")
+        demo[start : start + 60].write_csv(tmp_path / f"{i}.csv")
+    data = DataConfig(target_columns=list(DEMO_TASKS))
+    whole = load_molecules(
+        data,
+        str(tmp_path / "*.parquet"),
+        quality_column="Quality",
+        qualities=DEFAULT_QUALITIES,
+        on_bad_smiles="drop",
+    )
+    monkeypatch.setattr("molpool_pipelines.tables._molecules._AT_A_TIME", 23)
+    monkeypatch.setattr("molpool_pipelines.tables.profile._reading._CELLS", 500)
+    counted = read_named(str(tmp_path / files), None, Columns())
+    expected, found = describe(replace(counted, table=whole)), describe(counted)
+    assert found.facts() == expected.facts()
+    for part in ("tasks", "common", "qualities", "scaffolds", "duplicates", "settings"):
+        assert repr(getattr(found, part)) == repr(getattr(expected, part)), part
+    assert counted.facts["Missing values"].startswith("SMILES: 1 empty")
+    assert found.table.dropped["row"].to_list() == [8]
+
+
 def test_a_configuration_with_sources(tmp_path: Path, csv: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text(
@@ -154,7 +188,12 @@ def test_a_configuration_is_described_as_it_is_trained(tmp_path: Path, keys: str
     trained = load_molecules(config.data, config.data_path)
     for field in fields(MoleculeTable):
         ours, theirs = (getattr(t, field.name) for t in (described.table, trained))
-        if isinstance(theirs, pl.DataFrame):
+        if field.name == "groups":  # numbers stand for molecules that are only counted
+            ours, theirs = (
+                np.unique(np.asarray(part), return_inverse=True)[1] for part in (ours, theirs)
+            )
+            assert len(set(zip(ours, theirs, strict=True))) == len(set(theirs))
+        elif isinstance(theirs, pl.DataFrame):
             assert ours.equals(theirs)
         else:
             np.testing.assert_array_equal(ours, theirs)
@@ -176,3 +215,16 @@ def test_wrong_configurations(tmp_path: Path, text: str, message: str) -> None:
     config.write_text(text)
     with pytest.raises(InputError, match=message):
         read_configured(config, None)
+
+
+def test_a_row_of_units_hides_no_column_and_rows_have_their_own_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [
+        "SMILES,KSOL,CL",
+        ",µM,mL/min",
+        *[f"{'C' * i},{i},{'' if i < 5 else i / 2}" for i in range(1, 30)],
+    ]
+    path.write_text("\n".join([*rows, "CCO,7,oops"]))
+    chosen, notes = choose_columns(read_table(path), Columns(), path.name)
+    assert chosen.targets == ("KSOL",)
+    assert "found 'oops' in row 31" in notes[0]

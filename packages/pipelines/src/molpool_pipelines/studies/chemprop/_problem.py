@@ -175,7 +175,7 @@ def _check_groups(config: HPOChempropConfig, data: StudyData, space: Space) -> N
     # The smallest fold: the measurement refuses batches larger than its rows, in the middle of a
     # trial.
     rows = min(int(np.isfinite(f.train.targets).any(axis=1).sum()) for f in data.folds)
-    if config.task_affinity.affinity_batch_size > rows:
+    if config.task_affinity.batch_size_of(rows) > rows:
         raise InputError(
             f"{AFFINITY}.affinity_batch_size",
             expected=f"at most the {rows} labelled training rows of the smallest fold",

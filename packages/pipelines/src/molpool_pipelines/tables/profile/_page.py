@@ -107,7 +107,7 @@ class Profile:
             "Labels": int(labels.sum()),
             "Cells with a label": f"{100 * labels.mean():.1f} %",
             "Scaffolds": self.scaffolds.n_scaffolds,
-            "Duplicate labels": f"{within.n_repeated:,}, {len(within.conflicts):,} of them differ",
+            "Duplicate labels": f"{within.n_repeated:,}, {within.n_conflicts:,} of them differ",
         }
 
 
@@ -267,13 +267,13 @@ def _duplicates(profile: Profile) -> list[Part]:
         "Their rows": within.n_rows,
         "Duplicate labels (molecule and task)": within.n_repeated,
         "Duplicates that agree": within.n_agree,
-        "Duplicates that differ": len(within.conflicts),
+        "Duplicates that differ": within.n_conflicts,
     }
     # Otherwise both counts are the same.
     if profile.qualities[0] or not profile.table.hold_out.all():
         across = duplicates.across
         facts["Duplicates over all qualities and sources"] = across.n_repeated
-        facts["Of these, differ"] = len(across.conflicts)
+        facts["Of these, differ"] = across.n_conflicts
     parts: list[Part] = [
         Text(
             "Rows are one molecule where the first block of their parents' InChIKey is equal, so "
@@ -284,7 +284,7 @@ def _duplicates(profile: Profile) -> list[Part]:
         ),
         Facts(facts),
     ]
-    if within.conflicts:
+    if within.n_conflicts:
         parts += [_conflicts_by_task(profile), _worst_conflicts(profile)]
     return parts
 

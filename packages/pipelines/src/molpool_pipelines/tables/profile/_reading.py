@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from molpool_common import (
     InputError,
     MoleculeTable,
     ReadConfig,
-    Reading,
     Standardize,
     listed,
     measured_column,
@@ -24,6 +24,7 @@ from molpool_common import (
     read_cell,
     read_yaml,
     require_columns,
+    table_reading,
     validate_config,
 )
 from pydantic import ConfigDict, Field
@@ -35,6 +36,7 @@ from molpool_pipelines.tables._cells import Wanted
 from molpool_pipelines.tables._molecules import DEMO, load_sources
 from molpool_pipelines.tables._roles import roles_note
 from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, SourceConfig
+from molpool_pipelines.tables._table_files import TableFiles
 from molpool_pipelines.tables._training_check import TrainingCheck, check_training
 from molpool_pipelines.tables._values import describe_signs
 
@@ -140,9 +142,8 @@ def read_configured(
     unsplit = data.model_copy(update={"split_type": "random", **compared})
     # The loader of training, so that a profile counts what would be trained on.
     command = ["molpool-train", "chemprop", "--config", str(config)]
-    table, training = _checked(
-        sources, Wanted(unsplit, quality, on_bad_smiles=on_bad_smiles, read=run.read), command
-    )
+    wanted = Wanted(unsplit, quality, on_bad_smiles=on_bad_smiles, read=run.read, counted=True)
+    table, training = _checked(sources, wanted, command)
     notes = [f"The data section of {config.name}, units converted.", *table.notes]
     notes.append(roles_note(run, table.columns))
     if table.censoring is not None:
@@ -183,10 +184,10 @@ def read_named(
     InputError
         For anything wrong in the table, a column that is not there, or no column of numbers.
     """
-    frame, source_name, where, reading = _open(table, file, read)
+    source_name, where, looked_at = _open(table, file, read)
     if source_name == DEMO:
         columns = replace(columns, targets=columns.targets or DEMO_TASKS)
-    chosen, notes = choose_columns(frame, columns, where)
+    chosen, notes = chosen_columns(looked_at, columns, where)
     if source_name == DEMO:
         notes.append(DEMO_NOTICE)
     source = SourceConfig(
@@ -211,11 +212,10 @@ def read_named(
         on_bad_smiles=on_bad_smiles,
         target_key="--target-columns",
         read=read,
+        counted=True,
+        names=[name for name in (chosen.identity, chosen.quality, *chosen.targets) if name],
     )
-    facts = {} if reading is None else reading.facts()
-    if reading is not None:
-        facts |= _missing(source_name, frame, chosen, read)
-    del frame  # it is read again, with what training reads
+    facts = {} if source_name == DEMO else _facts(source_name, looked_at, chosen, read)
     loaded, training = _checked([source], wanted, command)
     return Described(where, loaded, [*loaded.notes, *notes], training, facts)
 
@@ -231,10 +231,45 @@ def _checked(
     return table, check_training(sources, wanted, command, table)
 
 
-def _open(
-    table: str, file: str | None, read: ReadConfig | None
-) -> tuple[pl.DataFrame, str, str, Reading | None]:
-    """Return the table (of the demo, its first rows), its path, what messages call it, and how."""
+_CELLS = 20_000_000
+"""Of a table that are in memory together while its columns are chosen."""
+
+
+@dataclass
+class LookedAt:
+    """A table whose columns are looked at, some in memory at a time.
+
+    Parameters
+    ----------
+    names : list of str
+        Of its columns.
+    some : callable
+        Reads columns.
+    """
+
+    names: list[str]
+    some: Callable[[Sequence[str]], pl.DataFrame]
+    height: int = 0
+    held: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> LookedAt:
+        """Return one that is in memory already."""
+        return cls(frame.columns, frame.select)
+
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        """Return a column, read with as many after it as memory may hold."""
+        if name not in self.held.columns:
+            self.held = pl.DataFrame()
+            at = self.names.index(name)
+            most = max(1, _CELLS // self.height) if self.height else 1
+            self.held = self.some(self.names[at : at + most])
+            self.height = self.held.height
+        return self.held.select(name)
+
+
+def _open(table: str, file: str | None, read: ReadConfig | None) -> tuple[str, str, LookedAt]:
+    """Return the path of the table, what messages call it, and its columns (of the demo, a few)."""
     # A file takes precedence over a data set of the same name; an unknown name is a file that is
     # missing.
     if os.path.lexists(table) or (table != DEMO and table not in registry()):
@@ -242,32 +277,48 @@ def _open(
             raise InputError(
                 "--file", expected="a data set of several files beside it", found=f"{table!r}"
             )
-        frame, reading = open_table(table, read, key="TABLE")
-        return frame, table, Path(table).name, reading
+        key = "TABLE"
+        names = TableFiles.find([table], key, read=read).columns
+        return table, Path(table).name, LookedAt(names, _reads(table, read, key))
     if table == DEMO:
         # Only its columns are looked at here, and all of it takes seconds to build.
-        return build_demo(n=100), DEMO, DEMO, None
+        return DEMO, DEMO, LookedAt.of(build_demo(n=100))
     path = locate(table, file)
-    frame, reading = open_table(path, read)
-    return frame, str(path), path.name, reading
+    names = TableFiles.find([path], read=read).columns
+    return str(path), path.name, LookedAt(names, _reads(path, read, "data_path"))
 
 
-def _missing(
-    source: str, frame: pl.DataFrame, columns: Columns, read: ReadConfig | None
+def _reads(
+    path: str | Path, read: ReadConfig | None, key: str
+) -> Callable[[Sequence[str]], pl.DataFrame]:
+    return lambda names: open_table(path, read, key=key, names=names)[0]
+
+
+def _facts(
+    source: str, table: LookedAt, columns: Columns, read: ReadConfig | None
 ) -> dict[str, str]:
-    """Return how often each column that is used has no value, and how that is written."""
-    used = [c for c in (columns.smiles, columns.quality, *columns.targets) if c in frame.columns]
-    gaps = {name: frame[name].null_count() for name in used if frame[name].null_count()}
+    """Return how a table is read; how often columns that are used have no value, and its words."""
+    named = (columns.smiles, columns.quality, *columns.targets)
+    used = [name for name in table.names if name in named]
+    files = TableFiles.find([source], read=read)
+    gaps: Counter[str] = Counter()
+    for chunk in files.chunks(used):
+        gaps.update({name: chunk.frame[name].null_count() for name in used})
+    facts = table_reading(files.files[0], read).facts()
+    gaps = +gaps
     if not gaps:
-        return {}
-    words = missing_words(source, list(gaps), read)
+        return facts
+    words: dict[str, Counter[str]] = {name: Counter() for name in gaps}
+    for file in files.files:
+        for name, counts in missing_words(file, list(gaps), read).items():
+            words[name].update(counts)
     parts = []
     for name, n in gaps.items():
-        written = words.get(name, {})
+        written = words[name]
         empty = n - sum(written.values())
         said = [f"{count:,} {word!r}" for word, count in written.items()]
         parts.append(f"{name}: " + ", ".join([*said, *([f"{empty:,} empty"] if empty else [])]))
-    return {"Missing values": listed(parts)}
+    return {**facts, "Missing values": listed(parts)}
 
 
 def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
@@ -287,8 +338,13 @@ def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[C
     InputError
         If a column is not there, or none has numbers.
     """
+    return chosen_columns(LookedAt.of(frame), columns, where)
+
+
+def chosen_columns(table: LookedAt, columns: Columns, where: str) -> tuple[Columns, list[str]]:
+    """Fill in the columns that the user did not name; see `choose_columns`."""
     notes = []
-    smiles = columns.smiles or _smiles_column(frame)
+    smiles = columns.smiles or _smiles_column(table.names)
     faults = Faults(where)
     for key, name in (
         ("--smiles-column", smiles),
@@ -296,35 +352,40 @@ def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[C
         ("--quality-column", columns.quality),
     ):
         with faults.catching():
-            require_columns(frame, [name] if name is not None else [], key=key, where=where)
+            named = [name] if name is not None else []
+            require_columns(table.names, named, key=key, where=where)
     faults.check()
     quality = columns.quality
-    if quality is None and QUALITY in frame.columns:
-        missing = frame[QUALITY].null_count()
+    if quality is None and QUALITY in table.names:
+        missing = table[QUALITY][QUALITY].null_count()
         quality = None if missing else QUALITY
         if missing:
             notes.append(f"Column {QUALITY} not used: {missing} rows have no label in it.")
     targets = columns.targets
     if not targets:
-        others = [c for c in frame.columns if c not in (smiles, quality, columns.identity)]
-        targets, note = _number_columns(frame.select(others), where)
+        others = [c for c in table.names if c not in (smiles, quality, columns.identity)]
+        # A row of units below the header, or of totals under it, has no structure.
+        rows = table[smiles][smiles].is_not_null()
+        targets, note = _number_columns(table, others, rows, where)
         notes.append(note)
     return Columns(smiles, columns.identity, quality, targets), notes
 
 
-def _smiles_column(frame: pl.DataFrame) -> str:
+def _smiles_column(names: Sequence[str]) -> str:
     # reversed: of several spellings the first column is taken.
-    names = {c.casefold(): c for c in reversed(frame.columns)}
-    return names.get("smiles", "SMILES")
+    found = {c.casefold(): c for c in reversed(names)}
+    return found.get("smiles", "SMILES")
 
 
-def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], str]:
-    """Return the columns of numbers that can be tasks, and a sentence about the choice."""
+def _number_columns(
+    table: LookedAt, names: Sequence[str], rows: pl.Series, where: str
+) -> tuple[tuple[str, ...], str]:
+    """Return which columns can be tasks by the numbers in some rows, and a sentence about it."""
     tasks: list[str] = []
     counted: list[str] = []
     almost: list[str] = []
-    for name in frame.columns:
-        numbers = _numbers(frame, name, where)
+    for name in names:
+        numbers = _numbers(table[name], name, rows, where)
         if isinstance(numbers, str):
             almost.append(numbers)
         # A column of text with a single word is no task.
@@ -334,13 +395,13 @@ def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], s
         if name.casefold() in _OF_ROWS:
             counted.append(name)
             continue
-        is_index = len(numbers) == frame.height > 2 and numbers.n_unique() == frame.height
+        is_index = len(numbers) == rows.sum() > 2 and numbers.n_unique() == len(numbers)
         (counted if is_index and (numbers % 1 == 0).all() else tasks).append(name)
     if not tasks:
         raise InputError(
             "--target-columns",
             expected="a column of numbers in the table",
-            found=f"none among {listed(frame.columns)}" if frame.width else "no other column",
+            found=f"none among {listed(names)}" if names else "no other column",
             where=where,
             hint=" ".join(
                 [*(f"{name}: numbers the rows; name it to use it." for name in counted), *almost]
@@ -358,14 +419,15 @@ _MOSTLY = 0.8
 """Share of a column's cells that are numbers from which on the others are taken for mistakes."""
 
 
-def _numbers(frame: pl.DataFrame, name: str, where: str) -> pl.Series | str | None:
+def _numbers(frame: pl.DataFrame, name: str, rows: pl.Series, where: str) -> pl.Series | str | None:
     """Return the numbers of a column without gaps, what is wrong with it if most are, or None."""
-    column = frame[name].drop_nulls()
-    # Most columns of text are told by their first cells.
-    sample = column.head(100).to_frame()
+    at = (rows & frame[name].is_not_null()).arg_true()
+    column = frame[name].gather(at)
     try:
-        measured_column(sample, name, where=where)
-        return measured_column(frame, name, where=where).values.drop_nulls()
+        # Most columns of text are told by their first cells.
+        for cells in (column.head(100), column):
+            numbers = measured_column(cells.to_frame(), name, where=where, rows=at + 1).values
+        return numbers.drop_nulls()
     except InputError as error:
         if column.dtype != pl.String:
             return None

@@ -15,7 +15,6 @@ from molpool_common import (
     IntArray,
     MoleculeTable,
     ScaleName,
-    groups_of,
     murcko_scaffolds,
     parse_smiles,
     text_keys,
@@ -95,10 +94,12 @@ class TaskProfile:
 def profile_tasks(table: MoleculeTable) -> list[TaskProfile]:
     """Return the profile of each task, in the order of the table."""
     molecule = molecule_numbers(table)
-    source = table.origin["source"].to_numpy()
+    # As numbers: of a long table a text for each row would take more than its labels.
+    names = table.origin["source"].unique(maintain_order=True).sort().to_list()
+    source = (table.origin["source"].rank("dense").to_numpy() - 1).astype(np.int32)
     units = table.units_of_tasks or [None] * len(table.task_names)
     return [
-        replace(_profile(name, labels, molecule, source), unit=unit)
+        replace(_profile(name, labels, molecule, source, names), unit=unit)
         for name, labels, unit in zip(table.task_names, table.targets.T, units, strict=True)
     ]
 
@@ -107,7 +108,8 @@ def _profile(
     name: str,
     column: FloatArray,
     molecule: IntArray,
-    source: NDArray[np.object_],
+    source: NDArray[np.int32],
+    names: Sequence[str],
 ) -> TaskProfile:
     held = np.isfinite(column)
     labels = column[held]
@@ -120,9 +122,7 @@ def _profile(
         sd=float(labels.std(ddof=1)) if labels.size > 1 else None,
         positives=int(labels.sum()) if binary else None,
         scale="none" if binary else suggested_scale(labels),
-        frequent_values=[]
-        if binary
-        else _frequent_by_source(labels, source[held], np.unique(source)),
+        frequent_values=[] if binary else _frequent_by_source(labels, source[held], names),
     )
 
 
@@ -165,13 +165,15 @@ def _skewness(values: FloatArray) -> float:
 
 
 def _frequent_by_source(
-    labels: FloatArray, source: NDArray[np.object_], names: NDArray[np.object_]
+    labels: FloatArray, source: NDArray[np.int32], names: Sequence[str]
 ) -> list[FrequentValue]:
     # A limit of one laboratory's assay is inside the range of another's.
     if len(names) == 1:
         return _frequent_values(labels, "")
     return [
-        value for name in names for value in _frequent_values(labels[source == name], str(name))
+        value
+        for i, name in enumerate(names)
+        for value in _frequent_values(labels[source == i], name)
     ]
 
 
@@ -271,24 +273,24 @@ def profile_duplicates(
     """Compare repeated labels within each quality, and over all rows."""
     within = find_duplicates(table)
     # One quality and split for all rows: the comparison then spans them.
-    one_tier = replace(table, quality=None, hold_out=np.ones(len(table), dtype=np.bool_))
-    across = find_duplicates(one_tier)
-    relative = [(c, c.spread / (tasks[c.task].sd or np.inf)) for c in within.conflicts]
-    relative.sort(key=lambda pair: -pair[1])
-    return DuplicateProfile(within, across, _by_task(within, tasks), relative[:n_worst])
+    across = within
+    if table.quality is not None or not table.hold_out.all():
+        one_tier = replace(table, quality=None, hold_out=np.ones(len(table), dtype=np.bool_))
+        across = find_duplicates(one_tier)
+    task, spread = within.spreads()
+    relative = spread / np.array([each.sd or np.inf for each in tasks])[task]
+    first = np.argsort(-relative, kind="stable")[:n_worst].tolist()
+    worst = list(zip(within.conflicts_at(first), relative[first].tolist(), strict=True))
+    return DuplicateProfile(within, across, _by_task(task, spread, tasks), worst)
 
 
-def _by_task(report: DuplicateReport, tasks: list[TaskProfile]) -> list[TaskConflicts]:
-    spreads: dict[int, list[float]] = {}
-    for conflict in report.conflicts:
-        spreads.setdefault(conflict.task, []).append(conflict.spread)
+def _by_task(task: IntArray, spread: FloatArray, tasks: list[TaskProfile]) -> list[TaskConflicts]:
     rows = []
-    for task, values in spreads.items():
-        median, sd = float(np.median(values)), tasks[task].sd
+    for t in dict.fromkeys(task.tolist()):
+        values, sd = spread[task == t], tasks[t].sd
+        median, relative = float(np.median(values)), float(np.median(values)) / sd if sd else None
         rows.append(
-            TaskConflicts(
-                tasks[task].name, len(values), median, max(values), median / sd if sd else None
-            )
+            TaskConflicts(tasks[t].name, len(values), median, float(values.max()), relative)
         )
     return sorted(rows, key=lambda row: -row.conflicts)
 
@@ -321,7 +323,8 @@ def profile_scaffolds(table: MoleculeTable, n_largest: int = 10) -> ScaffoldProf
     """Count scaffolds; a molecule has that of its first row."""
     first = np.unique(molecule_numbers(table), return_index=True)[1]
     # Keys, a tenth of the text; a molecule in memory takes a hundred times its SMILES.
-    keys = [text_keys(_scaffolds(table, rows)) for rows in groups_of(first.tolist(), _AT_A_TIME)]
+    parts = (first[i : i + _AT_A_TIME].tolist() for i in range(0, len(first), _AT_A_TIME))
+    keys = [text_keys(_scaffolds(table, rows)) for rows in parts]
     distinct, at, counts = np.unique(np.concatenate(keys), return_index=True, return_counts=True)
     # Molecules without a ring have the empty scaffold, which is no family.
     ring = distinct != text_keys([""])[0]
@@ -386,17 +389,18 @@ def sampling_settings(table: MoleculeTable) -> list[SamplingSetting]:
         Empty for a table without labels.
     """
     # Imports torch, which takes seconds: only once everything else has been computed.
-    from sampling_core import JointSampler
+    from sampling_core import JointSampler, LabelMask
 
     labelled = np.isfinite(table.targets)
     rows = labelled.any(axis=1)
     if not rows.any():
         return []
-    targets, labelled = table.targets[rows], labelled[rows].astype(np.float64)
+    labelled = labelled[rows]
+    mask = LabelMask(np.packbits(labelled, axis=1), labelled.shape[1])
     settings = []
     for mode in ("multiplicative", "hierarchical"):
         for alpha in ALPHAS:
-            sampler = JointSampler(targets, task_alpha=alpha, composition_mode=mode, seed=0)
+            sampler = JointSampler(mask, task_alpha=alpha, composition_mode=mode, seed=0)
             p = sampler.probabilities()
             settings.append(
                 SamplingSetting(
@@ -408,7 +412,7 @@ def sampling_settings(table: MoleculeTable) -> list[SamplingSetting]:
                     distinct_rows=float(-np.expm1(len(p) * np.log1p(-p)).sum())
                     if len(p) > 1
                     else 1.0,
-                    task_share=p @ labelled,
+                    task_share=np.array([p @ column for column in labelled.T]),
                 )
             )
     return settings
