@@ -76,7 +76,7 @@ STRATUM = "stratum\0"
 _FIRST = 5
 """Rows without a prediction that are named."""
 
-_FREED_EVERY = 1 << 16
+_FREED_EVERY = 1 << 14
 """Rows after which free memory goes back to the system: graphs of each batch leave other holes."""
 
 
@@ -427,6 +427,7 @@ def load_model(path: Path) -> SavedModel:
     InputError, ChempropError, MILError
         If there is no model, or one that cannot be read.
     """
+    check_model_path(path)
     # Each kind imports its own framework, which takes seconds.
     if is_tabular(path):
         from molpool_pipelines.models._tabular import TabularModel
