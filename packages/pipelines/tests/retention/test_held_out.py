@@ -123,6 +123,9 @@ def test_a_structure_that_is_given_is_not_chosen(rows, tmp_path):
 def test_tables_without_covariates_have_runs_too(rows, tmp_path):
     training = read(tmp_path, [rows.drop("IS_1")])
     assert [fold.stats.P for fold in training.held_out] == [0] * 5
+    of_two = pl.concat([rows, rows.with_columns(species=pl.lit(1, pl.Int64))]).drop("IS_1")
+    kinds = [fold.kind for fold in read(tmp_path, [of_two]).held_out]
+    assert kinds.count("groups") == 2
 
 
 @pytest.mark.parametrize("likelihood", ["auto", "student_t", "contaminated"])

@@ -129,8 +129,12 @@ def _ranges(parts: Sequence[pl.DataFrame], covariates: Sequence[str]) -> GroupRa
     lows = [pl.col(f"low {name}").min() for name in covariates]
     highs = [pl.col(f"high {name}").max() for name in covariates]
     frame = pl.concat(parts).group_by("group").agg(*lows, *highs).sort("group")
+    # A selection of no columns has no rows either.
     low, high = (
-        frame.select(f"{end} {name}" for name in covariates).to_numpy() for end in ("low", "high")
+        frame.select(f"{end} {name}" for name in covariates)
+        .to_numpy()
+        .reshape(frame.height, len(covariates))
+        for end in ("low", "high")
     )
     return GroupRanges(frame["group"].to_numpy(), low, high)
 
