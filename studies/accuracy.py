@@ -69,8 +69,10 @@ class Variant:
         Featurisers.
     sampling : JointSamplingConfig or None
         How rows are drawn.
-    related : {"", "surrogate", "heads"}
+    related : {"", "surrogate", "heads", "pretraining"}
         How the related table is used.
+    weighed : bool
+        Whether labels weigh by their own standard errors, where the table has them.
     """
 
     member: MemberName
@@ -78,6 +80,7 @@ class Variant:
     features: str = FEATURES
     sampling: JointSamplingConfig | None = None
     related: str = ""
+    weighed: bool = False
 
 
 ONE: Mapping[str, Any] = {"members": 1}
@@ -122,6 +125,10 @@ VARIANTS: dict[str, Variant] = {
     "mlp, curriculum": Variant("mlp", ONE, sampling=BY_TIER),
     "mlp, related as features": Variant("mlp", ONE, related="surrogate"),
     "mlp, related as heads": Variant("mlp", ONE, related="heads"),
+    "mlp, related as pretraining": Variant("mlp", ONE, related="pretraining"),
+    "mlp, weighed": Variant("mlp", ONE, weighed=True),
+    "gp, weighed": Variant("gp", weighed=True),
+    "lightgbm, weighed": Variant("lightgbm", weighed=True),
     "gp, related as features": Variant("gp", related="surrogate"),
     "lightgbm, related as features": Variant("lightgbm", related="surrogate"),
 }
@@ -129,6 +136,7 @@ BLENDS: dict[str, tuple[str, ...]] = {
     "mlp of 4 + gp": ("mlp of 4", "gp"),
     "mlp of 4 + gp + lightgbm": ("mlp of 4", "gp", "lightgbm"),
     "mlp + gp": ("mlp", "gp"),
+    "mlp + gp + lightgbm": ("mlp", "gp", "lightgbm"),
     "mlp + gp, related as features": ("mlp, related as features", "gp, related as features"),
     "mlp + gp + lightgbm, related as features": (
         "mlp, related as features",
@@ -226,10 +234,24 @@ class Fold:
             epochs = cast("MultitaskMLP", model).epochs
             sampler = epoch_sampler(variant.sampling, learnt.y, fit.quality, epochs=epochs)
         weights = learnt.weights if heads else None
+        if variant.weighed and rows.weights is not None:
+            weights = rows.weights[self._train]
+        if variant.related == "pretraining":
+            model = cast("MultitaskMLP", model).starting_from(self._pretrained(variant))
         # Models on features ask for no SMILES.
         known, other = Molecules((), learnt.X), Molecules((), X[self._val])
         fit_member(model, known, learnt.y, censoring=None, sample_weight=weights, sampler=sampler)
         return predict_member(model, other, with_sd=False)[0][:, : len(rows.kinds)]
+
+    def _pretrained(self, variant: Variant) -> MultitaskMLP:
+        """Return a network of the related table alone."""
+        (one,) = self._related(variant)
+        assert one.X is not None
+        blocks = self._rows.features(variant.features).blocks
+        settings = MemberSettings(blocks, one.kinds, self._seed, options=variant.options)
+        model = build_member(variant.member, settings)
+        fit_member(model, Molecules((), one.X), one.table.targets, censoring=None)
+        return cast("MultitaskMLP", model)
 
     def _related(self, variant: Variant) -> list[RelatedTable]:
         tested = {self._rows.table.groups[row] for row in self._val}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from molecule_features import Features, featurize
-from molpool_common import IntArray, ReadConfig, TaskType, split
+from molpool_common import FloatArray, IntArray, ReadConfig, TaskType, split
 from molpool_pipelines.datasets import data_folders, locate
 from molpool_pipelines.fitting import RelatedConfig, RelatedTable, read_related
 from molpool_pipelines.tables import (
@@ -36,6 +37,9 @@ LARGEST = 12_000
 SIMILAR = 0.35
 """Tanimoto similarity to a potent molecule from which others are its analogues."""
 
+SCATTER, LEAST_VARIANCE = 0.25, 0.085
+"""Of a pEC50: standard deviation beside its own error, and variance up to which labels weigh 1."""
+
 LEAST_ANALOGUES, HELD_OUT, ANALOGUE_FOLDS = 5, 0.1, 2
 """Molecules of a series that is held out, share of the rows in a fold, and folds."""
 
@@ -56,6 +60,8 @@ class Rows:
         Kind of split, in words.
     related : RelatedConfig or None
         Tables of other assays.
+    weights : ndarray [N] or None
+        Of the labels, by their own standard errors.
     """
 
     name: str
@@ -63,6 +69,7 @@ class Rows:
     kinds: tuple[TaskType, ...]
     split: str
     related: RelatedConfig | None = None
+    weights: FloatArray | None = None
     _features: dict[str, Features] = field(default_factory=dict)
 
     def features(self, names: str) -> Features:
@@ -168,7 +175,10 @@ def _pxr(kind: str) -> Rows:
         by="concentration_M",
     )
     data = {"target_columns": ["pEC50"]}
-    return _rows("pxr", folder / "pxr_train.csv", kind, data, related=related)
+    rows = _rows("pxr", folder / "pxr_train.csv", kind, data, related=related)
+    column = pl.read_csv(folder / "pxr_train.csv")["pEC50_std.error (-log10(molarity))"]
+    error = column.to_numpy()[rows.table.origin["row"].to_numpy() - 1]
+    return replace(rows, weights=np.minimum(1.0, LEAST_VARIANCE / (SCATTER**2 + error**2)))
 
 
 def _aqsoldb(kind: str) -> Rows:

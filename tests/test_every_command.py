@@ -21,7 +21,7 @@ import yaml
 from chemprop_multitask import ChempropConfig, ChempropModel
 from molpool.cli import PROGRAM as MOLPOOL
 from molpool.cli import SUMMARIES
-from molpool_common import Command, Program, ReadConfig, dump_config, flag_names, flags_of
+from molpool_common import MARKER, Command, Program, ReadConfig, dump_config, flag_names, flags_of
 from molpool_data.cli import DescribeOptions
 from molpool_pipelines.affinity import AffinityCommandConfig
 from molpool_pipelines.fitting import (
@@ -460,3 +460,45 @@ def test_training_uses_or_lists_every_row(table: Path, tmp_path: Path, on_bad: s
     assert sorted([*used["row"], *BAD]) == list(range(1, 33))
     said = pl.read_parquet(tmp_path / "run" / "predictions_t.parquet")
     assert len(said) == (32 if on_bad == "keep" else 30)
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("evaluate score --predictions", "predictions.parquet"),
+        ("evaluate report --run", "predictions.parquet"),
+        ("evaluate predict --data-path t.csv --model-dir", "config.resolved.yaml"),
+        ("train reproduce", "config.resolved.yaml"),
+        ("train tabular --resume --save-dir", MARKER),
+        ("hpo retrain --study-dir", "study.json"),
+        ("hpo show --study-dir", "study.json"),
+        ("rt coefficients --artefact", "coefficients.npz"),
+        ("rt windows --artefact", "coefficients.npz"),
+    ],
+)
+def test_the_folder_of_runs_given_for_one_names_them(
+    command: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("SMILES\nCCO\n")
+    Path("runs/a").mkdir(parents=True)
+    Path("runs/a", file).touch()
+    ended = run(command, "runs")
+    assert ended.code == 2
+    assert f"Did you mean {Path('runs/a')}?" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("train auto", "--data-path"),
+        ("affinity", "--data-path"),
+        ("rt prepare", "--data"),
+        ("evaluate score", "--predictions"),
+        ("evaluate report", "--run"),
+    ],
+)
+def test_a_path_without_a_flag_names_the_flag(command: str, flag: str, table: Path) -> None:
+    ended = run(command, table)
+    assert ended.code == 2
+    assert f"Did you mean {flag} {table}?" in " ".join(ended.err.split())

@@ -40,7 +40,7 @@ def test_names_become_ids_that_nest(good, raw, train, tmp_path, suffix):
     # Names in order are numbered in order, so that these ids are those of the laboratory.
     for column in ("species", "species_cluster", "comp_id", "rt", "run_covariate_1"):
         assert found[column].to_list() == pytest.approx(kept[column].to_list(), rel=1e-14)
-    assert "3 rows without a supercategory are dropped" in ended.out
+    assert "3 rows without a supercategory dropped" in ended.out
     assert json.loads((tmp_path / "out" / "prepared.json").read_text())["rows"] == {
         "read": train.height,
         "without_supercategory": 3,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,11 @@ class TestResume:
     def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="--resume: expected the folder of a run; found no su"):
             RunFolder.resume(tmp_path / "nowhere")
+
+    def test_the_folder_of_runs_names_them(self, tmp_path: Path) -> None:
+        RunFolder.create(tmp_path / "a")
+        with pytest.raises(InputError, match=re.escape(f"Did you mean {tmp_path / 'a'}?")):
+            RunFolder.resume(tmp_path)
 
     def test_not_a_run(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="found a folder without one"):

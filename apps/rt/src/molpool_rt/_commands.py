@@ -30,8 +30,11 @@ def _prepare(config: rt.PrepareConfig, path: Path, arguments: Sequence[str]) -> 
     with prepared.config.open_folder(path, arguments) as run:
         prepared.write(run)
     files = [path / name for name in prepared.files]
-    fit = ("molpool-rt", "fit", "--data", *files, "--save-dir", "runs/rt")
-    answer(run=path, files=files, counts=prepared.counts, notes=prepared.notes, steps=[fit])
+    then = ("fit", "--data", *files, "--save-dir", "runs/rt")
+    if config.target_col not in prepared.rows.columns:
+        then = ("predict", "--artefact", "runs/rt", "--data", *files)
+    steps = [("molpool-rt", *then)]
+    answer(run=path, files=files, counts=prepared.counts, notes=prepared.notes, steps=steps)
     screen.show_prepared(out, prepared)
     for name, rows in prepared.files.items():
         out.print(f"{path / name}: {rows.height:,} rows", soft_wrap=True)

@@ -22,24 +22,25 @@ MOST_STRUCTURES = 6
 def show_prepared(console: Console, prepared: rt.Prepared) -> None:
     """Print what became of the rows."""
     counts, rows = prepared.counts, prepared.rows
+    clusters = rows["species_cluster"].n_unique()
     console.print(
         f"{counts['read']:,} rows read, {counts['kept']:,} kept:"
         f" {rows['species'].n_unique():,} species in"
-        f" {rows['species_cluster'].n_unique():,} supercategories"
+        f" {clusters:,} supercategor{'y' if clusters == 1 else 'ies'}"
     )
     others = {
-        "anchors": "are of anchors, whose times are covariates",
-        "empty_cells": "are empty cells",
-        "other_libraries": "are of other libraries",
-        "without_supercategory": "without a supercategory are dropped",
-        "without_subgroup": "without a subgroup are dropped",
-        "without_target": "without a retention time are dropped",
-        "without_covariate": "without a value of some covariate are dropped",
-        "capped": "are beyond the cap",
+        "anchors": "of anchors, whose times are covariates",
+        "empty_cells": "of empty cells",
+        "other_libraries": "of other libraries",
+        "without_supercategory": "without a supercategory dropped",
+        "without_subgroup": "without a subgroup dropped",
+        "without_target": "without a retention time dropped",
+        "without_covariate": "without a value of some covariate dropped",
+        "capped": "beyond the cap",
     }
     for key, what in others.items():
         if counts.get(key):
-            console.print(f"{counts[key]:,} rows {what}")
+            console.print(f"{counts[key]:,} row{'' if counts[key] == 1 else 's'} {what}")
     for note in prepared.notes:
         console.print(note, highlight=False, markup=False)
     for name in () if prepared.imputer is None else prepared.imputer.indicated:

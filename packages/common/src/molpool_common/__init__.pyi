@@ -59,6 +59,7 @@ from ._folders import check_free as check_free
 from ._folders import check_run as check_run
 from ._folders import default_folder as default_folder
 from ._folders import environment as environment
+from ._folders import folders_inside as folders_inside
 from ._folders import remove_run as remove_run
 from ._folders import user_cache as user_cache
 from ._folders import write_text as write_text

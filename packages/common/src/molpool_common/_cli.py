@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import signal
 import sys
 import warnings
@@ -382,10 +383,22 @@ def _todays_flag(argument: str, renamed: Mapping[str, str]) -> str:
     return renamed.get(flag.replace("_", "-"), flag) + equals + value
 
 
+_OF_INPUTS = (
+    *("--predictions", "--data-path", "--data"),
+    *("--run", "--runs", "--artefact", "--study-dir"),
+)
+"""Flags of what a command reads, of which a file or folder without a flag is one."""
+
+
 def _unknown_argument(argument: str, model: type[BaseModel]) -> InputError:
     if not argument.startswith("-"):
+        there = os.path.lexists(argument)
+        known = [flag for flag in _OF_INPUTS if there and flag in flag_names(model)]
         return InputError(
-            "arguments", expected="--FLAG VALUE", found=f"{argument!r}, which belongs to no flag"
+            "arguments",
+            expected="--FLAG VALUE",
+            found=f"{argument!r}, which belongs to no flag",
+            hint=f"Did you mean {known[0]} {shlex.quote(argument)}?" if known else None,
         )
     flag = argument.partition("=")[0]
     # Two dashes would make any two flags alike.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from molpool_common._digests import SUMS, record, seal
-from molpool_common._errors import InputError
+from molpool_common._errors import InputError, listed
 from molpool_common._lock import LOCK, OWNER, FolderLock, check_unlocked, was_interrupted
 from molpool_common._process import start_ticks
 from molpool_common._secrets import without_secrets
@@ -265,8 +265,22 @@ def check_run(path: Path) -> None:
     """Raise `InputError` unless `path` is the folder of a run; changes nothing."""
     if not (path / MARKER).is_file():
         found = "a folder without one" if path.is_dir() else "no such folder"
-        raise InputError("--resume", expected="the folder of a run", found=f"{found}: {path}")
+        raise InputError(
+            "--resume",
+            expected="the folder of a run",
+            found=f"{found}: {path}",
+            hint=folders_inside(path, MARKER),
+        )
     check_unlocked(path)
+
+
+def folders_inside(path: Path, file: str, otherwise: str | None = None) -> str | None:
+    """Return a hint that names the folders in a folder which hold a file, or else `otherwise`.
+
+    Where the folder of one run is expected, users often name the one in which their runs stand.
+    """
+    found = sorted(str(inner.parent) for inner in path.glob(f"*/{file}"))
+    return f"Did you mean {listed(found, 3)}?" if found else otherwise
 
 
 def _check_content(path: Path, *, overwrite: bool, restart: bool) -> None:

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from molpool_common._digests import checked
-from molpool_common._errors import InputError, did_you_mean
+from molpool_common._errors import InputError, did_you_mean, listed
 
 _KINDS = {
     stat.S_IFDIR: "the folder",
@@ -27,6 +27,9 @@ EXPANSION = 100
 
 FREE = 128_000_000
 """Bytes that any file may take, whatever its size."""
+
+
+_TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".smi", ".sdf")
 
 
 def check_readable(path: Path, key: str, expected: str = "an existing file") -> None:
@@ -54,7 +57,8 @@ def check_readable(path: Path, key: str, expected: str = "an existing file") -> 
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(key, expected=expected, found=f"{name}: {reason.lower()}") from None
     if kind != stat.S_IFREG:
-        raise InputError(key, expected=expected, found=f"{_KINDS.get(kind, 'no file')} {name}")
+        found = f"{_KINDS.get(kind, 'no file')} {name}"
+        raise InputError(key, expected=expected, found=found, hint=_tables_in(path))
     try:
         with path.open("rb") as handle:
             handle.read(1)
@@ -63,6 +67,12 @@ def check_readable(path: Path, key: str, expected: str = "an existing file") -> 
         raise InputError(
             key, expected="a file that can be read", found=f"{name}: {reason}"
         ) from None
+
+
+def _tables_in(path: Path) -> str | None:
+    """Return a hint that names the tables in a folder which was given for one of them."""
+    inside = sorted(p.name for p in path.glob("*.*") if p.suffix in _TABLES)
+    return f"In it: {listed(inside, 6)}." if inside else None
 
 
 def read_text(path: Path, key: str, *, encoding: str = "utf-8") -> str:

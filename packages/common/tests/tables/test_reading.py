@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import math
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import pytest
@@ -17,6 +18,7 @@ from molpool_common import (
     open_table,
     read_table,
     require_columns,
+    unit_of,
 )
 from molpool_common._errors import InputError
 
@@ -165,6 +167,61 @@ def test_errors_of_excel_are_named_and_counted(tmp_path: Path) -> None:
     assert note in reading.sentences()
     expected = {"KSOL": {"#DIV/0!": 1, "#N/A": 1, "n.d.": 1}}
     assert missing_words(path, ["KSOL", "LogD"]) == expected
+
+
+@pytest.mark.parametrize("decimal", ["auto", ","])
+def test_numbers_of_excel_keep_their_point_beside_commas_in_text(
+    decimal: Literal["auto", ","], tmp_path: Path
+) -> None:
+    import xlsxwriter
+
+    path = tmp_path / "t.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        for column, cells in enumerate([["KSOL", 9.38, "<0,5", ">250"], ["LogD", 2.5, 1.25, 3]]):
+            sheet.write_column(0, column, cells)
+    frame, reading = open_table(path, ReadConfig(decimal=decimal))
+    assert frame["KSOL"].to_list() == ["9.38", "<0.5", ">250"]
+    assert frame["LogD"].to_list() == ["2.5", "1.25", "3"]
+    assert reading.commas == ("KSOL",)
+
+
+def test_decimal_commas_below_a_row_of_units(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id;KSOL;CL\n;µM;µL/min/mg\na;10,8;1.234,5\nb;175;7\n")
+    frame, reading = open_table(path)
+    assert reading.commas == ("KSOL", "CL")
+    assert frame["CL"].to_list() == ["µL/min/mg", "1234.5", "7"]
+
+
+def test_examples_of_what_was_read_are_the_first_of_each_kind() -> None:
+    cells = pl.DataFrame({"y": [">9", "<3", ">8", "<2", "1", ">7"] * 50})
+    notes = measured_column(cells, "y", where="t").notes
+    assert notes == [
+        "100 cells such as '<3' read as upper bounds",
+        "150 cells such as '>9' read as lower bounds",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("LogD (pH 7.4)", None),
+        ("PPB (human)", None),
+        ("IC50 (n=3)", None),
+        ("CL [mL/min/kg]", "mL/min/kg"),
+        ("Papp (1e-6 cm/s)", "1e-6 cm/s"),
+        ("PPB (% unbound)", "% unbound"),
+        ("KSOL (log10 uM)", "log10 uM"),
+        ("RT [min]", "min"),
+    ],
+)
+def test_a_remark_in_brackets_is_no_unit(name: str, unit: str | None) -> None:
+    assert unit_of(name) == unit
+    # A remark that were a unit would refuse the cells' own.
+    cells = pl.DataFrame({name: ["5 µM"]})
+    if unit is None:
+        assert measured_column(cells, name, where="t").unit == "µM"
 
 
 @pytest.mark.parametrize("word", ["-999", "-", "n.d.", "9"])

@@ -162,7 +162,7 @@ class AutoRidge(PartialPoolingRidge):
         if self._rows is not None:
             self._held_out, features = self._of_rows(stats, features)
         stats = _with_parents(stats)
-        choice = self._search(stats, config)
+        choice = self._search(stats, config, features)
         self._take(stats, features, choice, choice.scales)
         if config.tries_tails and choice.judge is not None and stats.weight is None:
             self._try_tails(stats, config, features, choice)
@@ -209,8 +209,11 @@ class AutoRidge(PartialPoolingRidge):
         number = _numbered(runs, np.asarray(X, dtype=np.float64))[0]
         return to_rows(np.asarray(X), np.asarray(y), groups, number)
 
-    def _search(self, stats: SufficientStatistics, config: RidgeConfig) -> Choice:
-        return search(stats, self._held_out, config, spread_of_regressors(stats), self._known)
+    def _search(
+        self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
+    ) -> Choice:
+        scale = spread_of_regressors(stats, features)
+        return search(stats, self._held_out, config, scale, self._known)
 
     def _fit_rows(
         self,
@@ -224,7 +227,7 @@ class AutoRidge(PartialPoolingRidge):
             self._held_out, features = self._of_rows(stats, features)
             rows = self._rows_again()
         stats = _with_parents(stats)
-        choice = self._first or self._search(stats, config)
+        choice = self._first or self._search(stats, config, features)
         if not (self._held_out and rows is not None):
             self._settle(stats, config, features, choice, rows)
             return
@@ -234,7 +237,7 @@ class AutoRidge(PartialPoolingRidge):
         self._settle(some, config, features, choice.alone, part, settled=ABOUT)
         unweighted, first = self._held_out, self.weighted_
         self._held_out = weighted_folds(unweighted, self._folds, part, self.summaries_)
-        choice = self._search(first.stats, config)
+        choice = self._search(first.stats, config, features)
         self._held_out = unweighted
         self._settle(some, config, features, choice, part, start=first)
         if some.G < stats.G:
@@ -274,7 +277,7 @@ class AutoRidge(PartialPoolingRidge):
         ) -> Stage1CoeffSummaries:
             scales: Sequence[ScalePosterior | None] = given or [
                 *(
-                    settled_scales(weighted, self._configured(trial), self._known, at)
+                    settled_scales(weighted, self._configured(trial), self._known, at, features)
                     for trial, at in zip(choice.trials, near, strict=True)
                 ),
                 *([] if choice.apart is None else [None]),

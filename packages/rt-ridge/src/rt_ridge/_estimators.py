@@ -152,14 +152,14 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         names = [str(run) for run in np.asarray(self._runs).tolist()]
         config, features = self._model_of_runs(), self.summaries_.features
         check_size(stats.G, stats.P, len(names))
-        hierarchy, scale = _as_seen(stats, config, self._known)
+        hierarchy, scale = _as_seen(stats, config, self._known, features)
         cells = RunCells.of(stats, rows, features, len(names), scale)
         # Of many runs a part says all there is to say of the few scales.
         chosen = part_of_runs(len(names), walk=config.run_effects == "random_walk")
         part, of_part = hierarchy, cells
         if len(chosen) < len(names):
             some = of_runs(stats, rows, features, np.isin(np.arange(len(names)), chosen))
-            part, scale_of_part = _as_seen(some, config, self._known)
+            part, scale_of_part = _as_seen(some, config, self._known, features)
             every = RunCells.of(some, rows, features, len(names), scale_of_part)
             of_part = every.take(np.arange(some.G), chosen)
         with matched_threads(max(hierarchy.system.arrangement.n_dense, len(names))):
@@ -189,7 +189,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         def widened(
             weighted: SufficientStatistics, wide: SufficientStatistics
         ) -> Stage1CoeffSummaries:
-            scales = settled_scales(weighted, config, self._known, near[0])
+            scales = settled_scales(weighted, config, self._known, near[0], features)
             self._keep(*fitted(weighted, config, features, self._known, scales))
             again = fitted(wide, config, features, self._known, self.scale_posterior_)[1]
             return of_both(self.summaries_, again)
@@ -313,7 +313,7 @@ def fitted(
     """
     if config.correlated_slopes and stats.P:
         return _fitted_correlated(stats, config, features, known)
-    hierarchy, scale = _as_seen(stats, config, known)
+    hierarchy, scale = _as_seen(stats, config, known, features)
     # Threads of BLAS that wait for each other cost more than small systems gain.
     with matched_threads(hierarchy.system.arrangement.n_dense):
         if scales is None or scales.names != hierarchy.layout.names:
@@ -328,7 +328,7 @@ def _fitted_correlated(
     known: tuple[CompoundDescriptors | None, CompoundClasses | None],
 ) -> tuple[ScalePosterior, Stage1CoeffSummaries]:
     """Fit a model with the full covariance of coefficients; see `fitted`."""
-    scale = spread_of_regressors(stats) if config.standardise else None
+    scale = spread_of_regressors(stats, features) if config.standardise else None
     seen = stats if scale is None else standardised(stats, scale)
     config = config.model_copy(update={"slope_scales": "covariate"})
     turn = find_turn(seen, lambda turned: Hierarchy(turned, config, *known), find_scales)
@@ -359,7 +359,7 @@ def fitted_near(
     """
     if config.method != "map":
         return fitted(stats, config, features, known), None
-    hierarchy, scale = _as_seen(stats, config, known)
+    hierarchy, scale = _as_seen(stats, config, known, features)
     with matched_threads(hierarchy.system.arrangement.n_dense):
         scales, near = find_near(hierarchy, near)
         return (scales, _per_unit(summarise(hierarchy, scales, features), scale)), near
@@ -370,11 +370,12 @@ def settled_scales(
     config: RidgeConfig,
     known: tuple[CompoundDescriptors | None, CompoundClasses | None],
     near: Near | None,
+    features: FeatureMap,
 ) -> ScalePosterior | None:
     """Return the scales of a model from next to their mode, None where that is not known."""
     if near is None:
         return None
-    hierarchy, _ = _as_seen(stats, config, known)
+    hierarchy, _ = _as_seen(stats, config, known, features)
     with matched_threads(hierarchy.system.arrangement.n_dense):
         return find_from(hierarchy, near)
 
@@ -383,9 +384,10 @@ def _as_seen(
     stats: SufficientStatistics,
     config: RidgeConfig,
     known: tuple[CompoundDescriptors | None, CompoundClasses | None],
+    features: FeatureMap | None = None,
 ) -> tuple[Hierarchy, FloatArray | None]:
     """Return a model of the rows, and what regressors were divided by."""
-    scale = spread_of_regressors(stats) if config.standardise else None
+    scale = spread_of_regressors(stats, features) if config.standardise else None
     seen = stats if scale is None else standardised(stats, scale)
     return Hierarchy(seen, config, *known), scale
 

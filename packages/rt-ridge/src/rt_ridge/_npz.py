@@ -39,7 +39,11 @@ def read_npz(path: Path, parameter: str) -> Arrays:
         with `parameter`.
     """
     if not path.is_file():
-        raise RTRidgeError(f"{parameter}: expected an existing file; found none at {str(path)!r}")
+        advice = molpool_common.folders_inside(path.parent, path.name)
+        more = f". {advice}" if advice else ""
+        raise RTRidgeError(
+            f"{parameter}: expected an existing file; found none at {str(path)!r}{more}"
+        )
     try:
         return molpool_common.read_npz(path)
     except DamagedFileError as error:

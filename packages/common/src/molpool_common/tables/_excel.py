@@ -38,6 +38,8 @@ class Sheet(NamedTuple):
     ----------
     frame : DataFrame
         Cells with an error are null, numbers are text with as many digits as it takes.
+    written : DataFrame
+        The same, null where Excel itself holds a number.
     name : str
     notes : list of str
         What the user should know of its header.
@@ -46,6 +48,7 @@ class Sheet(NamedTuple):
     """
 
     frame: pl.DataFrame
+    written: pl.DataFrame
     name: str
     notes: list[str]
     errors: Mapping[str, Mapping[str, int]]
@@ -75,29 +78,33 @@ def read_excel(path: Path, read: ReadConfig, key: str) -> Sheet:
         head = book.load_sheet(name, header_row=None, n_rows=1, dtypes="string").to_polars()
         if head.height == 0:
             raise InputError(key, expected="a header and rows", found="an empty sheet", where=name)
-        rows, found = _texts(book, name)
+        rows, written, found = _texts(book, name)
     names, notes = named_columns([text or "" for text in head.row(0)], f"{path.name}, {name}")
     kept = [i for i, column in enumerate(names) if column is not None]
-    body = pl.DataFrame([rows.to_series(i).alias(names[i] or "") for i in kept])
+    body, texts = (
+        pl.DataFrame([cells.to_series(i).alias(names[i] or "") for i in kept])
+        for cells in (rows, written)
+    )
     # Rows that were cleared, not deleted, are still in the file.
     filled = body.select(~pl.all_horizontal(pl.all().is_null())).to_series().arg_true()
-    body = body.head(0 if filled.is_empty() else int(filled[-1]) + 1)
+    height = 0 if filled.is_empty() else int(filled[-1]) + 1
     errors = {names[i] or "": dict(found[i]) for i in kept if i in found}
-    return Sheet(body, name, notes, errors)
+    return Sheet(body.head(height), texts.head(height), name, notes, errors)
 
 
-def _texts(book: Any, name: str) -> tuple[pl.DataFrame, dict[int, Counter[str]]]:
-    """Return the cells below the header as text, and the errors of each column."""
+def _texts(book: Any, name: str) -> tuple[pl.DataFrame, pl.DataFrame, dict[int, Counter[str]]]:
+    """Return the cells below the header as text, those that are text, and each column's errors."""
     # As in all but Parquet: a column of ids keeps 5950 from becoming 5950.0, and 007 from 7.
     sheet = book.load_sheet(name, dtypes="string")
     texts: pl.DataFrame = sheet.to_polars()
     numbers: pl.DataFrame = book.load_sheet(name, dtypes="float").to_polars()
-    columns = []
+    columns, written = [], []
     for text, number in zip(texts.iter_columns(), numbers.iter_columns(), strict=True):
         # fastexcel writes nine digits behind the point: 1e-10 mol/L would be nothing.
         cut = (text.cast(pl.Float64, strict=False) != number).fill_null(value=False)
         columns.append(text.zip_with(~cut, number.cast(pl.String)))
-    return pl.DataFrame(columns), _errors(sheet)
+        written.append(text.set(number.is_not_null(), None))
+    return pl.DataFrame(columns), pl.DataFrame(written), _errors(sheet)
 
 
 def _errors(sheet: Any) -> dict[int, Counter[str]]:

@@ -1,11 +1,12 @@
 """Decimal commas and marks of thousands: what a column as a whole says, or else the other columns.
 
 Only columns all of whose cells look like numbers are rewritten, with a point and without marks of
-thousands; ids and names stay as they are written.
+thousands; ids and names stay as they are written. A first row may hold units instead.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -88,11 +89,17 @@ def rewritten(frame: pl.DataFrame, marks: Mapping[str, Mark]) -> pl.DataFrame:
 
 def _numbers(column: pl.Series) -> bool:
     """Return whether all cells look like numbers, perhaps with a sign and a unit."""
-    cells = column.drop_nulls()
+    cells = _below_units(column).drop_nulls()
     # Most columns of text are told by their first cells.
     return all(
         bool(part.str.contains(_NUMBER).all()) for part in (cells.head(_SAMPLE), cells)
     ) and bool(cells.len())
+
+
+def _below_units(column: pl.Series) -> pl.Series:
+    """Return a column without its first cell, where that has no mark and may be a unit."""
+    first = column[0] if len(column) else None
+    return column.slice(1) if first and not re.search(r"[0-9][.,]|[.,][0-9]", first) else column
 
 
 def _said(column: pl.Series) -> str | None:
@@ -119,9 +126,9 @@ def undecided(frame: pl.DataFrame, marks: Mapping[str, Mark]) -> list[str]:
 
 def _dotted(column: pl.Series) -> bool:
     """Return whether all points of a column stand where those of thousands do."""
-    if not column.str.contains(".", literal=True).any():
+    cells = _below_units(column).drop_nulls()
+    if not cells.str.contains(".", literal=True).any():
         return False
-    cells = column.drop_nulls()
     return all(bool(part.str.contains(_DOTS).all()) for part in (cells.head(_SAMPLE), cells))
 
 

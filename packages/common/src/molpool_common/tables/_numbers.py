@@ -45,6 +45,11 @@ _OF_UNITS = re.compile(
 )
 """What units are made of: a number followed by another word is no number."""
 
+_IN_NAMES = re.compile(
+    rf"{_OF_UNITS.pattern}|log|ln|e|x|FC|minutes?|seconds?|hours?|days?|(un)?bound|remaining|inhibition|ratio|dimensionless"
+)
+"""What units in the name of a column are made of: ``(pH 7.4)`` and ``(human)`` are none."""
+
 _GROUPED = re.compile(r"([+-]?)(\d{1,3}(?:[\s'’]\d{3})+)(?![\d'’])")
 _POWER = re.compile(r"(\d)\s*[×x*·]\s*10\s*\^?\s*([+-]?\d+)")
 _UNIT = re.compile(r".*\S\s*[\(\[]\s*(?P<unit>[^()\[\]]{1,20}?)\s*[\)\]]")
@@ -116,12 +121,12 @@ def read_cell(text: str) -> Cell | None:
 def unit_of(name: str) -> str | None:
     """Return the unit at the end of a column's name, as of ``KSOL (uM)`` or ``CL [mL/min]``."""
     found = _UNIT.fullmatch(name.strip())
-    return found["unit"] if found else None
+    return found["unit"] if found and _is_unit(found["unit"], _IN_NAMES) else None
 
 
-def _is_unit(text: str) -> bool:
+def _is_unit(text: str, made_of: re.Pattern[str] = _OF_UNITS) -> bool:
     parts = [part for part in re.split(r"[/·^*²³⁻¹0-9 -]+", text) if part]
-    return all(_OF_UNITS.fullmatch(part) for part in parts)
+    return bool(parts) and all(made_of.fullmatch(part) for part in parts)
 
 
 def number_column(
@@ -233,9 +238,9 @@ def _classes(cells: pl.Series) -> _Found | None:
 
 def _cells(column: pl.Series, unit: str | None, *, measured: bool) -> _Found:
     """Read the cells of a column that are no plain numbers."""
-    distinct = column.alias("cell").value_counts(name="n")
-    texts = distinct["cell"].to_list()
-    counts = dict(zip(texts, distinct["n"].to_list(), strict=True))
+    # In the order of the rows: the examples that notes give are the same in every run.
+    texts = column.unique(maintain_order=True).to_list()
+    counts = dict(zip(texts, column.unique_counts().to_list(), strict=True))
     read = {text: read_cell(text) for text in texts}
     units = Counter[str]()
     written: dict[str, str] = {}

@@ -205,8 +205,10 @@ def _structures(
     read = ReadConfig.model_validate_json(settings)
     check_expansion(file, read, key)
     reading = Reading(kind, compression_of(file))
+    written = None
     if kind == "Excel":
-        frame, name, notes, errors = read_excel(file, read, key)
+        frame, written, name, notes, errors = read_excel(file, read, key)
+        written = _without_words(written, read)
         reading = replace(reading, sheet=name)
         notes += [f"Excel errors read as missing: {_counted(errors)}."] if errors else []
     else:
@@ -214,7 +216,7 @@ def _structures(
         frame, encoding, notes = reader(file, read, key)
         reading, errors = replace(reading, encoding=encoding), {}
     reading = replace(reading, missing=_words_of(frame, read, errors), notes=tuple(notes))
-    return _finished(_without_words(frame, read), read, reading)
+    return _finished(_without_words(frame, read), read, reading, written)
 
 
 def _words_of(
@@ -246,20 +248,28 @@ def _without_words(frame: pl.DataFrame, read: ReadConfig) -> pl.DataFrame:
 
 
 def _finished(
-    frame: pl.DataFrame, read: ReadConfig, reading: Reading
+    frame: pl.DataFrame, read: ReadConfig, reading: Reading, written: pl.DataFrame | None = None
 ) -> tuple[pl.DataFrame, Reading]:
-    """Return a frame of text with its numbers written plainly."""
-    marks = marks_of(frame, read.decimal)
+    """Return a frame of text with its numbers written plainly.
+
+    Numbers that a worksheet holds as such have no mark that could be misread: there only the
+    `written` cells, null elsewhere, are looked at and changed.
+    """
+    cells = frame if written is None else written
+    marks = marks_of(cells, read.decimal)
     commas = tuple(name for name, mark in marks.items() if mark == "comma")
     thousands = tuple(name for name, mark in marks.items() if mark != "comma")
     notes = reading.notes
-    if read.decimal == "auto" and (left := undecided(frame, marks)):
+    if read.decimal == "auto" and (left := undecided(cells, marks)):
         notes += (
             f"Points in {listed(left)} read as decimal points; --read.decimal , takes them for "
             "marks of thousands.",
         )
     reading = replace(reading, commas=commas, thousands=thousands, notes=notes)
-    return rewritten(frame, marks), reading
+    plain = rewritten(cells, marks)
+    if written is not None:
+        plain = frame.with_columns(plain[name].fill_null(frame[name]) for name in marks)
+    return plain, reading
 
 
 # --- text ---

@@ -23,7 +23,7 @@ from molpool_pipelines.models import TabularModel
 @dataclass(kw_only=True, eq=False, repr=False)
 class _Auto(MoleculeEstimator):
     time_budget: str | None = "10m"
-    model: Sequence[str] = ("lightgbm", "mlp", "gp")
+    model: str | Sequence[str] = ("lightgbm", "mlp", "gp")
     features: str = FEATURES
 
     def _train(self, values: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ class _Auto(MoleculeEstimator):
 
         own = {
             "time_budget": self.time_budget,
-            "model": list(self.model),
+            "model": [self.model] if isinstance(self.model, str) else list(self.model),
             "features": self.features,
             # All molecules train; those out of fold calibrate.
             "data": {"split_ratios": [1.0, 0.0, 0.0]},

@@ -33,6 +33,8 @@ def smiles_of(X: Any, column: str | None = None) -> list[str | None]:
     else:
         # A column of an array is what scikit-learn makes of a list of molecules.
         cells = np.asarray(X, dtype=object).reshape(-1).tolist() if _is_column(X) else list(X)
+    if not cells:
+        raise InputError("X", expected="at least one molecule", found="none")
     return [_text(cell) for cell in cells]
 
 

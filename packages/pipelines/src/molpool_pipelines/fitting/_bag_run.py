@@ -32,8 +32,8 @@ from rich.console import Console
 from molpool_pipelines.fitting._bag_fits import OutOfFold, choose, out_of_fold, thresholds
 from molpool_pipelines.fitting._bag_results import SaidOfBags, evaluate_bags
 from molpool_pipelines.fitting._config import TrainMILConfig
+from molpool_pipelines.fitting._interruption import interruptible
 from molpool_pipelines.fitting._intervals import distance_to
-from molpool_pipelines.fitting._loop import interruptible
 from molpool_pipelines.fitting._mil_run import (
     MILFitting,
     MILInputs,

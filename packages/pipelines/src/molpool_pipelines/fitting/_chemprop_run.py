@@ -39,6 +39,7 @@ from molpool_pipelines.fitting._baselines import ReferenceRows, baseline_names, 
 from molpool_pipelines.fitting._config import TrainChempropConfig
 from molpool_pipelines.fitting._evaluate import Part, evaluate, predict_part
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
+from molpool_pipelines.fitting._interruption import interruptible
 from molpool_pipelines.fitting._jobs import (
     TrainingJob,
     build_jobs,
@@ -49,14 +50,13 @@ from molpool_pipelines.fitting._jobs import (
 from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import (
     TrainingScreen,
-    interruptible,
-    metric_table,
     on_epoch_end,
 )
 from molpool_pipelines.fitting._origins import fit_aside, of_earlier_origins
 from molpool_pipelines.fitting._results import (
     Results,
     against_baselines,
+    metric_table,
     shown_rows,
     write_results,
 )

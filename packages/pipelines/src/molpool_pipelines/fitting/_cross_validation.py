@@ -45,7 +45,7 @@ from molpool_pipelines.fitting._config import (
     TrainTabularCommand,
     TrainTabularConfig,
 )
-from molpool_pipelines.fitting._loop import interruptible
+from molpool_pipelines.fitting._interruption import interruptible
 from molpool_pipelines.fitting._results import SHOWN, write_page
 from molpool_pipelines.fitting._rows import read_bag_inputs
 from molpool_pipelines.runs import (

@@ -1,4 +1,4 @@
-"""What surrounds the training of any model: screen, draws, records of epochs, interruption.
+"""What surrounds the training of a network: screen, draws, records of epochs.
 
 Chemprop and MIL runs fit through their packages' one Lightning loop; here stands what a run adds to
 it, with the same callbacks in the same order for both, so that either resumes as it was.
@@ -6,9 +6,7 @@ it, with the same callbacks in the same order for both, so that either resumes a
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -16,7 +14,6 @@ import numpy as np
 import polars as pol
 from molpool_common import BoolArray, FloatArray, RunFolder, tell
 from rich.console import Console
-from rich.table import Table
 from sampling_core import (
     PHASES,
     CurriculumState,
@@ -30,28 +27,6 @@ from molpool_pipelines.runs import DRAW_WEIGHT, LOSS_WEIGHT, SAMPLING, Tracker
 if TYPE_CHECKING:
     from chemprop_multitask import EpochRecord
     from mil_attn import EpochRecord as MILEpochRecord
-
-
-@contextmanager
-def interruptible(run: RunFolder, command: str) -> Iterator[None]:
-    """Hold the folder for whatever a run does in it; log an interruption, and say how to go on.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        On Ctrl-C or SIGTERM inside the block, with the command that goes on.
-    """
-    with run:
-        try:
-            yield
-        except KeyboardInterrupt:
-            # Checkpoints were written by the callbacks already; the log says only that the end is
-            # not a crash.
-            run.log("interrupted")
-            raise KeyboardInterrupt(
-                f"Interrupted. Go on with: molpool-train {command} --resume --save-dir "
-                f"{shlex.quote(str(run.path))}"
-            ) from None
 
 
 def on_epoch_end(
@@ -318,24 +293,6 @@ _COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
     ("entropy", 7, _number("entropy", ".3f")),
     ("eff.rows", 8, _number("effective_samples", ".0f")),
 )
-
-
-def metric_table(rows: list[list[Any]], columns: list[str], title: str) -> Table:
-    """Return the closing table: a row per task, the macro mean last."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
-    for n, row in enumerate(rows):
-        if n == len(rows) - 1:
-            table.add_section()
-        table.add_row(*(_cell(value) for value in row))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 class MILScreen(TrainingScreen):

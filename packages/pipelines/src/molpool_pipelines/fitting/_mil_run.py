@@ -63,10 +63,15 @@ from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learnin
 from molpool_pipelines.fitting._loop import (
     MILScreen,
     SamplingLog,
-    metric_table,
     on_epoch_end,
 )
-from molpool_pipelines.fitting._results import Results, against_baselines, shown_rows, write_results
+from molpool_pipelines.fitting._results import (
+    Results,
+    against_baselines,
+    metric_table,
+    shown_rows,
+    write_results,
+)
 from molpool_pipelines.fitting._tracked import track_results
 from molpool_pipelines.fitting._without_3d import against_2d
 from molpool_pipelines.models import AttentionMember, BagMemberName, BagModel, named_features

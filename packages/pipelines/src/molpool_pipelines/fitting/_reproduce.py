@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import ConfigModel, InputError, answer, environment
+from molpool_common import ConfigModel, InputError, answer, environment, folders_inside
 from molpool_common import console as new_console
 
 from molpool_pipelines.fitting._config import (
@@ -113,7 +113,10 @@ def _command(folder: Path) -> str:
     for name in (CONFIG, ENVIRONMENT):
         if not (folder / name).is_file():
             raise InputError(
-                "RUN", expected=f"the folder of a training run, with {name}", found=str(folder)
+                "RUN",
+                expected=f"the folder of a training run, with {name}",
+                found=str(folder),
+                hint=folders_inside(folder, name),
             )
     # Raises where the run has not ended.
     kind = read_metrics(folder).kind

@@ -24,6 +24,7 @@ from molpool_common import (
     task_metrics,
     unit_of,
 )
+from rich.table import Table
 
 from molpool_pipelines.fitting._intervals import IntervalRequest, calibrate
 from molpool_pipelines.fitting._predicted import PredictedRows
@@ -310,6 +311,24 @@ def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
     # A mean of MAE over log units and minutes has no unit.
     means = [macro[n].mean if n in macro and n not in IN_UNITS else None for n in names]
     return ["mean over tasks", sum(score.n for score in table.tasks), *means]
+
+
+def metric_table(rows: list[list[Any]], columns: list[str], title: str) -> Table:
+    """Return the closing table: a row per task, the macro mean last."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for n, row in enumerate(rows):
+        if n == len(rows) - 1:
+            table.add_section()
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def against_baselines(results: Results) -> list[str]:

@@ -23,15 +23,16 @@ from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._distill import write_distilled
 from molpool_pipelines.fitting._draws import check_draws
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
+from molpool_pipelines.fitting._interruption import interruptible
 from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to, extremes
 from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
-from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._related import check_use
 from molpool_pipelines.fitting._related_use import rows_of_verdicts
 from molpool_pipelines.fitting._results import (
     Results,
     against_baselines,
+    metric_table,
     results_of,
     shown_rows,
     write_results,

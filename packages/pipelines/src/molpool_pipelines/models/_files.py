@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from molpool_common import InputError, checked, listed, read_yaml
+from molpool_common import InputError, checked, folders_inside, listed, read_yaml
 
 from molpool_pipelines.runs import BAGS_FOLDER, CALIBRATION, PREDICTIONS, SPLIT, TABULAR_FOLDER
 
@@ -32,7 +32,7 @@ def check_model_path(path: Path, key: str = "model_dir") -> None:
             expected="model.pt or member-*.pt in the folder",
             found="none",
             where=str(path),
-            hint="A run writes its model when it ends.",
+            hint=folders_inside(path, CONFIG, "A run writes its model when it ends."),
         )
 
 

@@ -427,6 +427,7 @@ def load_model(path: Path) -> SavedModel:
     InputError, ChempropError, MILError
         If there is no model, or one that cannot be read.
     """
+    check_model_path(path)
     # Each kind imports its own framework, which takes seconds.
     if is_tabular(path):
         from molpool_pipelines.models._tabular import TabularModel

@@ -23,7 +23,6 @@ from molpool_common import (
     new_figure,
     style,
 )
-from sklearn.metrics import roc_curve
 
 from molpool_pipelines.reports._panels import Points, grid
 from molpool_pipelines.scores import Predictions, score_classes
@@ -200,6 +199,9 @@ def _bars(axes: Any, found: Predictions, panel: Panel) -> None:
 
 
 def _roc(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
+    # Pages of regression tasks do without scikit-learn, which takes a second to import.
+    from sklearn.metrics import roc_curve
+
     def draw(axes: Any, i: int) -> None:
         name, truth, guess = panels[i].task, panels[i].truth, panels[i].guess
         axes.plot((0, 1), (0, 1), color="#9aa5b1", lw=0.8)

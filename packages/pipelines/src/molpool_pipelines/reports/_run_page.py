@@ -23,6 +23,7 @@ from molpool_common import (
     Text,
     UndefinedMetricError,
     checked,
+    folders_inside,
     mean_label,
     render_report,
     spearman,
@@ -83,7 +84,7 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
             "--run",
             expected=f"a run folder with {PREDICTIONS}",
             found=f"{str(folder)!r} without it",
-            hint="A run writes its predictions when it ends.",
+            hint=folders_inside(folder, PREDICTIONS, "A run writes its predictions when it ends."),
         )
     run = read_run(folder)
     how = config or ReportConfig()

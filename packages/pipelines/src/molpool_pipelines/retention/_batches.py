@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
-from molpool_common import MISSING, InputError, IntArray, checked, listed
+from molpool_common import MISSING, InputError, IntArray, checked, listed, read_table
 from rt_ridge import (
     Columns,
     CompoundDescriptors,
@@ -29,10 +29,17 @@ from molpool_pipelines.retention._compounds import with_descriptors
 from molpool_pipelines.retention._config import (
     COEFFICIENTS,
     METRICS,
+    RESIDUALS,
     AbsentCovariates,
     TableConfig,
 )
-from molpool_pipelines.retention._covariates import CENTER, CentredFiles, lacking, run_names
+from molpool_pipelines.retention._covariates import (
+    CENTER,
+    PREPARE,
+    CentredFiles,
+    lacking,
+    run_names,
+)
 from molpool_pipelines.tables import TableChunk, TableFiles
 
 _LOW = 0xFFFFFFFF
@@ -94,6 +101,13 @@ class Artefact:
             return given
         return str(stored.get("target") or given) if isinstance(stored, dict) else given
 
+    def runs(self) -> set[str]:
+        """Return the names of the runs that trained it; empty where its folder has none."""
+        file = self.folder / RESIDUALS
+        if not file.is_file():
+            return set()
+        return set(read_table(checked(file))["run"])
+
     def digest(self) -> str:
         """Return the digest of its file."""
         return sha256(self.path.read_bytes()).hexdigest()
@@ -117,7 +131,8 @@ class Artefact:
                 expected=f"those that {self.name} was fitted with: {listed(fitted, 30)}",
                 found=f"a table without {listed(missing, 30)}; it has {listed(table.columns, 30)}",
                 where=listed(list(lacking(table, missing))),
-                hint=CENTER,
+                # A raw table has its standards as rows.
+                hint=PREPARE if set(fitted) <= set(missing) else CENTER,
             )
         table.require(self.group_col, "group_col")
 

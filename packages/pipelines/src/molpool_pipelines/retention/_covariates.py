@@ -34,6 +34,7 @@ ANCHOR = "__anchor"
 PREFIX = "IS_"
 """Beginning of the name of a covariate that is the time of an anchor."""
 
+PREPARE = "Of a raw table molpool-rt prepare --like PREPARED makes them."
 CENTER = "--absent-covariates center takes their mean instead."
 
 

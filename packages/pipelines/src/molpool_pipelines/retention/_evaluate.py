@@ -248,9 +248,25 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         first = refitted(artefacts[:1])[0]
         trained = TableFiles.find(first.data, "data", read=first.read)
         artefacts += fit_baselines(config.baselines, first, trained)
-    scores = _Scores(as_prepared(config, table))
+    config = as_prepared(config, table)
+    scores = _Scores(config)
     scores.add(table, artefacts, progress, f"Evaluating on {table.name}")
-    return scores.evaluation([*table.notes()])
+    seen = _seen_runs(table, config.run_col, artefacts)
+    return scores.evaluation([*table.notes(), *seen])
+
+
+def _seen_runs(table: TableFiles, run_col: str | None, artefacts: Sequence[Artefact]) -> list[str]:
+    """Return a warning for each model that some runs of the table trained."""
+    if run_col is None or run_col not in table:
+        return []
+    runs = {str(run) for chunk in table.chunks([run_col]) for run in chunk.frame[run_col].unique()}
+    seen = {of.name: len(runs & of.runs()) for of in artefacts}
+    return [
+        f"{n:,} of the {len(runs):,} runs trained {name}: errors of new runs are larger. "
+        "--split-type run fits again without the runs that test."
+        for name, n in seen.items()
+        if n
+    ]
 
 
 def _fitted_again(

@@ -165,12 +165,7 @@ def _check_columns(config: PrepareConfig, table: TableFiles, previous: Previous 
         raise InputError("anchor_col", expected="none in this layout", found="one", hint=hint)
     has_target = wide or _has_target(config, table)
     if anchors and not has_target:
-        raise InputError(
-            "target_col",
-            expected="retention times of anchors",
-            found=f"no column {config.target_col!r}",
-            where=table.name,
-        )
+        _require({"target_col": config.target_col}, table)
     return has_target
 
 

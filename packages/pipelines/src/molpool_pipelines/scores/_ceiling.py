@@ -70,8 +70,10 @@ def noise_ceilings(found: Predictions, scored: Predictions) -> dict[str, Ceiling
         truth = scored.y_true[:, t]
         truth = truth[np.isfinite(truth)]
         spread = float(np.abs(truth - truth.mean()).mean()) if len(truth) else 0.0
-        if len(each) >= _LEAST and spread:
-            known[task] = _ceiling(np.array([_difference(v) for v in each]), spread)
+        apart = np.array([_difference(values) for values in each])
+        # Repeats that all agree are copies of rows, and say nothing of the noise.
+        if len(each) >= _LEAST and spread and apart.any():
+            known[task] = _ceiling(apart, spread)
     return known
 
 

@@ -21,6 +21,7 @@ from molpool_common import (
     Standardize,
     TaskType,
     did_you_mean,
+    folders_inside,
     listed,
     measured_column,
     number_column,
@@ -241,14 +242,11 @@ def _located(path: Path) -> tuple[Path, str]:
     if (path / PREDICTIONS).is_file():
         # absolute(), as the name of "." is empty.
         return path / PREDICTIONS, path.absolute().name
-    hint = "A run writes its predictions when it ends."
-    if (path / "retrained" / PREDICTIONS).is_file():
-        hint = f"Did you mean {path / 'retrained'}?"
     raise InputError(
         "predictions",
         expected=f"a run folder with {PREDICTIONS}, or a file",
         found=f"the folder {str(path)!r} without it",
-        hint=hint,
+        hint=folders_inside(path, PREDICTIONS, "A run writes its predictions when it ends."),
     )
 
 

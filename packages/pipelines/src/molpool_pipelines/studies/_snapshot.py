@@ -20,6 +20,7 @@ from molpool_common import (
     InputError,
     RunFolder,
     checked,
+    folders_inside,
     listed,
     only_warned,
     parse_yaml,
@@ -443,6 +444,7 @@ def read_study(folder: str | Path, storage: str | None = None) -> StudySnapshot:
             "--study-dir",
             expected="the folder of a study",
             found=f"no {STUDY} in {str(folder)!r}" if folder.is_dir() else f"no {str(folder)!r}",
+            hint=folders_inside(folder, STUDY),
         )
     facts = json.loads(checked(file).read_text(encoding="utf-8"))
     address = storage or facts["storage"] or str(folder / facts["journal"])

@@ -190,7 +190,7 @@ class DataConfig(ConfigModel):
         "error",
         description="tasks with fewer than two labels in the training part: refuse, or leave out",
     )
-    time_column: str | None = Field(
+    time_column: Annotated[str | None, short_flag("--time-column")] = Field(
         None, description="for split_type time: dates, numbers, or names whose number follows time"
     )
     cache_dir: str = Field(

@@ -47,6 +47,9 @@ _OPTIONAL = ("mean_low", "weight", "parents_group", "parents_parent")
 _WHOLE = ("keys", "n", "parents_group", "parents_parent")
 _TEXTS = ("schema", "target", "group_col")
 CONSTANT = 1e-10
+ROUNDED = 1e-12
+"""Spread over what was subtracted, up to which a centred regressor is constant."""
+
 """Spread of a covariate over its size below which rounding explains it."""
 
 ARRAYS = ("keys", "n", "mean_x", "mean_y", "sxx", "sxy", "syy")
@@ -383,15 +386,26 @@ def regressor_statistics(stats: SufficientStatistics, features: FeatureMap) -> S
     )
 
 
-def spread_of_regressors(stats: SufficientStatistics) -> FloatArray:
+def spread_of_regressors(
+    stats: SufficientStatistics, features: FeatureMap | None = None
+) -> FloatArray:
     """Return the standard deviation of each regressor over the rows, [P].
 
-    Of a constant one, the size of its mean (or 1): its slope cannot be told whatever its unit.
+    Of a constant one, its size in the table (or 1): its slope cannot be told whatever its unit.
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+        Of the regressors.
+    features : FeatureMap or None
+        That made them: what centring leaves of a constant is rounding, and no size.
     """
     mean, scatter = pooled_moments(stats.mass, stats.mean_x, stats.sxx)
     sd = np.sqrt(np.diagonal(scatter) / stats.mass.sum())
     size = np.abs(stats.mean_x).max(axis=0, initial=0.0)
-    varies = sd > CONSTANT * np.maximum(np.abs(mean), size)
+    offset = np.zeros(stats.P) if features is None else features.offset
+    varies = sd > np.maximum(CONSTANT * np.maximum(np.abs(mean), size), ROUNDED * offset)
+    size = np.maximum(size, offset)
     return np.where(varies, sd, np.where(size > 0, size, 1.0))
 
 

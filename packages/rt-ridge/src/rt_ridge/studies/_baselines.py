@@ -107,7 +107,7 @@ class _Groupwise(PooledRidge):
         features: FeatureMap,
         wide: SufficientStatistics | None = None,
     ) -> None:
-        scale = None if self.alpha is not None else spread_of_regressors(stats)
+        scale = None if self.alpha is not None else spread_of_regressors(stats, features)
         wide = stats if wide is None else wide
         if scale is not None:
             stats, wide = standardised(stats, scale), standardised(wide, scale)

@@ -129,6 +129,14 @@ class FeatureMap:
         return base + tuple(name + SQUARE for name in base)
 
     @property
+    def offset(self) -> FloatArray:
+        """Size of what is subtracted from each regressor, [D - 1]."""
+        size = np.abs(self.center)
+        if self.rotation is not None:
+            size = np.full(len(size), np.linalg.norm(self.center))
+        return size if self.expansion == "none" else np.concatenate([size, size**2])
+
+    @property
     def n_coefficients(self) -> int:
         """Number D of coefficients: the intercept and one slope per regressor."""
         return 1 + len(self.names) * (1 if self.expansion == "none" else 2)

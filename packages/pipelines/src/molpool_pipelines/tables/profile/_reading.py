@@ -364,7 +364,9 @@ def chosen_columns(table: LookedAt, columns: Columns, where: str) -> tuple[Colum
     targets = columns.targets
     if not targets:
         others = [c for c in table.names if c not in (smiles, quality, columns.identity)]
-        targets, note = _number_columns(table, others, where)
+        # A row of units below the header, or of totals under it, has no structure.
+        rows = table[smiles][smiles].is_not_null()
+        targets, note = _number_columns(table, others, rows, where)
         notes.append(note)
     return Columns(smiles, columns.identity, quality, targets), notes
 
@@ -376,14 +378,14 @@ def _smiles_column(names: Sequence[str]) -> str:
 
 
 def _number_columns(
-    table: LookedAt, names: Sequence[str], where: str
+    table: LookedAt, names: Sequence[str], rows: pl.Series, where: str
 ) -> tuple[tuple[str, ...], str]:
-    """Return the columns of numbers that can be tasks, and a sentence about the choice."""
+    """Return which columns can be tasks by the numbers in some rows, and a sentence about it."""
     tasks: list[str] = []
     counted: list[str] = []
     almost: list[str] = []
     for name in names:
-        numbers = _numbers(table[name], name, where)
+        numbers = _numbers(table[name], name, rows, where)
         if isinstance(numbers, str):
             almost.append(numbers)
         # A column of text with a single word is no task.
@@ -393,8 +395,7 @@ def _number_columns(
         if name.casefold() in _OF_ROWS:
             counted.append(name)
             continue
-        rows = table[name].height
-        is_index = len(numbers) == rows > 2 and numbers.n_unique() == rows
+        is_index = len(numbers) == rows.sum() > 2 and numbers.n_unique() == len(numbers)
         (counted if is_index and (numbers % 1 == 0).all() else tasks).append(name)
     if not tasks:
         raise InputError(
@@ -418,14 +419,15 @@ _MOSTLY = 0.8
 """Share of a column's cells that are numbers from which on the others are taken for mistakes."""
 
 
-def _numbers(frame: pl.DataFrame, name: str, where: str) -> pl.Series | str | None:
+def _numbers(frame: pl.DataFrame, name: str, rows: pl.Series, where: str) -> pl.Series | str | None:
     """Return the numbers of a column without gaps, what is wrong with it if most are, or None."""
-    column = frame[name].drop_nulls()
-    # Most columns of text are told by their first cells.
-    sample = column.head(100).to_frame()
+    at = (rows & frame[name].is_not_null()).arg_true()
+    column = frame[name].gather(at)
     try:
-        measured_column(sample, name, where=where)
-        return measured_column(frame, name, where=where).values.drop_nulls()
+        # Most columns of text are told by their first cells.
+        for cells in (column.head(100), column):
+            numbers = measured_column(cells.to_frame(), name, where=where, rows=at + 1).values
+        return numbers.drop_nulls()
     except InputError as error:
         if column.dtype != pl.String:
             return None
