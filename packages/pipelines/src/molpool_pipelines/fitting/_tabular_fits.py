@@ -291,8 +291,8 @@ class Fits:
             return 0.0
         start = perf_counter()
         self.fitted(plan, np.sort(some), (), tasks)
-        growth = float(known.sum() / labels) ** _GROWTH.get(plan.name, 1.0)
-        return (perf_counter() - start) * growth
+        growth = (known.sum() / labels) ** _GROWTH.get(plan.name, 1.0)
+        return (perf_counter() - start) * float(growth)
 
     def _of_networks(self, plan: Plan) -> float:
         """Say what Chemprop's networks will take, told from a few steps; return that of one fit.
