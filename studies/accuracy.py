@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 import torch
 from accuracy_tables import TABLES, TIERS, Rows, related_tables, rows_of
+from graph_members import tuned_admet
 from molpool_common import OKABE_ITO, FloatArray, IntArray, new_figure, task_metrics
 from molpool_pipelines.fitting import (
     FEATURES,
@@ -126,6 +127,7 @@ VARIANTS: dict[str, Variant] = {
     "mlp, related as features": Variant("mlp", ONE, related="surrogate"),
     "mlp, related as heads": Variant("mlp", ONE, related="heads"),
     "mlp, related as pretraining": Variant("mlp", ONE, related="pretraining"),
+    "chemprop, related as heads": Variant("chemprop", related="heads"),
     "mlp, weighed": Variant("mlp", ONE, weighed=True),
     "gp, weighed": Variant("gp", weighed=True),
     "lightgbm, weighed": Variant("lightgbm", weighed=True),
@@ -226,9 +228,13 @@ class Fold:
         options = dict(variant.options)
         if variant.member in ("lightgbm", "forest"):
             options["n_jobs"] = self._threads
-        model = build_member(
-            variant.member, MemberSettings(blocks, learnt.kinds, self._seed, options=options)
+        names = tuple(map(str, range(len(learnt.kinds))))
+        if variant.member == "chemprop":
+            options |= {"config": tuned_admet(GRAPH_EPOCHS, self._seed), "groups": [names]}
+        settings = MemberSettings(
+            blocks, learnt.kinds, self._seed, options=options, task_names=names
         )
+        model = build_member(variant.member, settings)
         sampler = None
         if variant.sampling is not None:
             epochs = cast("MultitaskMLP", model).epochs
@@ -238,8 +244,9 @@ class Fold:
             weights = rows.weights[self._train]
         if variant.related == "pretraining":
             model = cast("MultitaskMLP", model).starting_from(self._pretrained(variant))
-        # Models on features ask for no SMILES.
-        known, other = Molecules((), learnt.X), Molecules((), X[self._val])
+        smiles = [s for table in (fit, *(one.table for one in heads)) for s in table.modelled]
+        known = Molecules(smiles, learnt.X)
+        other = Molecules(rows.table.take(self._val).modelled, X[self._val])
         fit_member(model, known, learnt.y, censoring=None, sample_weight=weights, sampler=sampler)
         return predict_member(model, other, with_sd=False)[0][:, : len(rows.kinds)]
 
@@ -289,6 +296,8 @@ class Fold:
 
 PARTS = 3
 """Folds of the rows to fit, each predicted by a network of related labels of the others."""
+
+GRAPH_EPOCHS = 20
 
 HEAD_WEIGHT = 0.2
 """Of a row of a related table, beside 1."""

@@ -147,6 +147,16 @@ def admet(number: int) -> dict[str, object]:
     }
 
 
+def tuned_admet(epochs: int, number: int) -> ChempropConfig:
+    """Return ADMET-AI's network of a number, trained on by absolute error with tasks alike."""
+    return ChempropConfig.model_validate(
+        {
+            "model": {"ffn": {"num_layers": 1, "hidden_size": 300}, **admet(number)},
+            "training": {"epochs": epochs, "loss": "mae"},
+        }
+    )
+
+
 def report(folder: Path, of: list[str], truth: FloatArray, names: list[str]) -> str:
     found = {path.stem: np.load(path) for path in sorted(folder.glob("*.npz"))}
     means = {name: content["mean"] for name, content in found.items()}

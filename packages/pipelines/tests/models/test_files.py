@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from molpool_common import InputError
-from molpool_pipelines.models._files import BlendFile, read_blend
+from molpool_pipelines.models._files import BlendFile, read_blend, run_cache
 
 WHOLE: dict[str, Any] = {
     "format": 1,
@@ -57,3 +57,11 @@ def test_damage_is_told(tmp_path: Path, changed: Any, message: str) -> None:
     described = changed if whole or isinstance(changed, str) else WHOLE | changed
     with pytest.raises(InputError, match=rf"expected a blend; found .*{message}"):
         read(tmp_path, described)
+
+
+@pytest.mark.parametrize(("said", "found"), [("{cache_dir: none}", "none"), ("{}", "auto")])
+def test_features_are_computed_again_with_the_cache_of_the_run(
+    tmp_path: Path, said: str, found: str
+) -> None:
+    (tmp_path / "config.resolved.yaml").write_text(f"data: {said}\n")
+    assert run_cache(tmp_path) == found

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import os
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from molpool_common import InputError, listed
+from molpool_common import InputError, atomic_path, listed
 
 from molpool_pipelines.datasets._registry import DataFile, Dataset, dataset
 from molpool_pipelines.datasets._store import (
@@ -119,21 +119,15 @@ def _local(entry: Dataset, file: DataFile) -> Path | None:
 def _retrieve(
     entry: Dataset, file: DataFile, target: Path, local: Path | None, progress: Progress | None
 ) -> None:
-    """Let pooch write a file, from a folder or from its address, and rename it once it is right."""
-    import pooch  # type: ignore[import-untyped]  # it has no types
-
+    """Write a file, from a folder or from its address, and rename it once it is right."""
     address = entry.address(file)
     origin, blocks = (address, _download(address)) if local is None else (local, _read(local))
-
-    def bring(_url: str, output: str, _pooch: object) -> None:
-        with closing(blocks):
-            size = _write(Path(output), blocks, file, progress)
-        # pooch compares checksums too, but does not say where, nor how long the file is.
-        _check(entry, file, size, pooch.file_hash(output), str(origin))
-
     try:
-        with _quiet(pooch.get_logger()):
-            pooch.retrieve(address, file.sha256, target.name, target.parent, downloader=bring)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # What a kill leaves of it the next fetch removes.
+        with atomic_path(target) as temporary, closing(blocks):
+            size, digest = _write(temporary, blocks, file, progress)
+            _check(entry, file, size, digest, str(origin))
     except OSError as error:
         raise InputError(
             "data folder",
@@ -141,17 +135,6 @@ def _retrieve(
             found=error.strerror or type(error).__name__,
             where=os.fspath(target.parent),
         ) from error
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Hold back what pooch logs of each file: `Progress` is called with the same."""
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _read(path: Path) -> Generator[bytes]:
@@ -203,19 +186,22 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _write(path: Path, blocks: Iterator[bytes], file: DataFile, progress: Progress | None) -> int:
-    """Write blocks and return how many bytes they have, or had when they were too many."""
-    size = 0
+def _write(
+    path: Path, blocks: Iterator[bytes], file: DataFile, progress: Progress | None
+) -> tuple[int, str]:
+    """Write blocks; return how many bytes they have, or had when too many, and their SHA-256."""
+    size, digest = 0, hashlib.sha256()
     with path.open("wb") as stream:
         for block in blocks:
             stream.write(block)
+            digest.update(block)
             size += len(block)
             # An address that has become something else may have no end.
             if size > file.bytes:
                 break
             if progress is not None:
                 progress.advanced(file, len(block))
-    return size
+    return size, digest.hexdigest()
 
 
 def _check(entry: Dataset, file: DataFile, size: int, digest: str, origin: str) -> None:

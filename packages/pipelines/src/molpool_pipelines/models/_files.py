@@ -177,7 +177,7 @@ def path_names(paths: Sequence[Path], within: Sequence[str] = ()) -> list[str]:
     """
     # metrics.json of five runs would otherwise be five models called "metrics".
     named = [p.absolute().parent if p.stem in within else p.absolute() for p in paths]
-    parts = [(*p.parent.parts, p.stem) for p in named]
+    parts = [(*p.parent.parts[1:], p.stem) for p in named]
     depth = 1
     names = ["/".join(p[-depth:]) for p in parts]
     # From the end of the path, as much as it takes: run folders of one date differ further up.

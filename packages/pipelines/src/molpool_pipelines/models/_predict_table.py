@@ -76,7 +76,7 @@ STRATUM = "stratum\0"
 _FIRST = 5
 """Rows without a prediction that are named."""
 
-_FREED_EVERY = 1 << 16
+_FREED_EVERY = 1 << 14
 """Rows after which free memory goes back to the system: graphs of each batch leave other holes."""
 
 

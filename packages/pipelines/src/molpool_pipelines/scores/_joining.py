@@ -159,7 +159,8 @@ class Joining:
             expected="names of the rows in both tables, or SMILES in both",
             found=f"{what}, and no column {self.columns.smiles!r} in {listed(lacking)}",
             where=where,
-            hint=f"Columns: {listed(truth.columns)}. --join row takes the rows in their order.",
+            hint=f"Columns: {listed(truth.columns)}. --columns.id or --columns.smiles names one "
+            "that both have; --join row takes the rows in their order.",
         )
 
     def _by_structure(

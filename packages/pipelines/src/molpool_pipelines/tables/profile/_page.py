@@ -19,6 +19,7 @@ from molpool_common import (
     Text,
     answer,
     console,
+    free_memory,
     listed,
     render_report,
     write_text,
@@ -344,16 +345,13 @@ _ON_SCREEN = 16
 def describe(described: Described) -> Profile:
     """Compute the profile of a table."""
     table = described.table
+    free_memory()  # of reading
     tasks = profile_tasks(table)
-    return Profile(
-        described,
-        tasks,
-        overlap(table),
-        quality_mix(table),
-        profile_scaffolds(table),
-        profile_duplicates(table, tasks),
-        sampling_settings(table),
-    )
+    common, qualities = overlap(table), quality_mix(table)
+    scaffolds, duplicates = profile_scaffolds(table), profile_duplicates(table, tasks)
+    free_memory()  # of sorting
+    settings = sampling_settings(table)
+    return Profile(described, tasks, common, qualities, scaffolds, duplicates, settings)
 
 
 def describe_and_report(described: Described, output: Path) -> None:

@@ -95,8 +95,10 @@ def profile_tasks(table: MoleculeTable) -> list[TaskProfile]:
     """Return the profile of each task, in the order of the table."""
     molecule = molecule_numbers(table)
     # As numbers: of a long table a text for each row would take more than its labels.
-    names = table.origin["source"].unique(maintain_order=True).sort().to_list()
-    source = (table.origin["source"].rank("dense").to_numpy() - 1).astype(np.int32)
+    names = table.origin["source"].unique().sort().to_list()
+    source = np.zeros(len(table), dtype=np.int32)
+    if len(names) > 1:
+        source += table.origin["source"].rank("dense").to_numpy().astype(np.int32) - 1
     units = table.units_of_tasks or [None] * len(table.task_names)
     return [
         replace(_profile(name, labels, molecule, source, names), unit=unit)
