@@ -36,6 +36,7 @@ def show_scores(scores: Scores, folder: Path, console: Console) -> None:
         (scores.uncertainty, _uncertainty),
         (scores.intervals, _intervals),
         (scores.bounds, _bounds),
+        (scores.limits, _limits),
         (scores.classes, _decisions),
     ):
         if there:
@@ -97,6 +98,16 @@ def _bounds(scores: Scores) -> Table:
     for task, of in scores.bounds.items():
         numbers = (_number(of.mae), f"{100 * of.contradicted:.1f}", _number(of.concordance))
         table.add_row(task, str(of.n), str(of.n_bounds), *numbers)
+    return table
+
+
+def _limits(scores: Scores) -> Table:
+    heads = ("task", "n", "limit", "stand there, %", "mean probability, %", "Brier")
+    table = _table("Probability of standing at a limit", *heads)
+    for of in scores.limits:
+        shares = (f"{100 * share:.1f}" for share in (of.share, of.mean))
+        n, at = str(of.classes.n), f"{of.side} {of.limit:.4g}"
+        table.add_row(of.task, n, at, *shares, _number(of.classes.brier))
     return table
 
 

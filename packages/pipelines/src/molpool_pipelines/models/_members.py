@@ -6,6 +6,7 @@ its name in `MemberName`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,12 +214,15 @@ def fit_member(
     sampler : RowSampler or None
         Draws rows, for the network on features.
     """
-    from multitask_models import MultitaskModel
+    from multitask_models import MissingLabelWarning, MultitaskModel
 
     if isinstance(model, MultitaskModel):
-        return model.fit(
-            molecules.X, y, censoring=censoring, sample_weight=sample_weight, sampler=sampler
-        )
+        with warnings.catch_warnings():
+            # By number, of a fold: runs count the labels that nothing predicts, and say so.
+            warnings.simplefilter("ignore", MissingLabelWarning)
+            return model.fit(
+                molecules.X, y, censoring=censoring, sample_weight=sample_weight, sampler=sampler
+            )
     networks = cast("GraphNetworks", model)
     return networks.fit(molecules.smiles, y, features=molecules.X, censoring=censoring)
 

@@ -122,11 +122,11 @@ def limit_tables(rows: Predictions) -> list[Part]:
     heads: list[str] = ["task", "limit", "labels", "stand there, %", "mean probability, %"]
     caption = (
         "Probability that the assay reports its limit. Brier: its mean squared error, 0 at best; "
-        "beside it that of who says the share of all molecules of each."
+        "beside it that of saying the same share for every molecule."
     )
     by_tenths = "The same by tenths of the probability."
     return [
-        Table([*heads, "Brier", "Brier of the share"], cells, caption=caption),
+        Table([*heads, "Brier", "with the share"], cells, caption=caption),
         Table(heads, bins, caption=by_tenths),
     ]
 
