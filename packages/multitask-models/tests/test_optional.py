@@ -148,9 +148,9 @@ def test_tabicl_is_the_librarys_own_and_is_read_again(
 
     X, Y = problem(40)
     kinds: Any = ["regression", "classification"]
-    model = MultitaskTabICL(**weights, n_estimators=2, n_jobs=1, task_kinds=kinds, limits=None).fit(
-        X, Y
-    )
+    paths: Any = weights
+    model = MultitaskTabICL(**paths, n_estimators=2, n_jobs=1, task_kinds=kinds, limits=None)
+    model.fit(X, Y)
     said = model.predict(X)
     for t, kind in enumerate((tabicl.TabICLRegressor, tabicl.TabICLClassifier)):
         path = weights["classifier" if t else "regressor"]

@@ -2,6 +2,7 @@
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_what_a_model_of_single_tasks_takes_is_told_from_some(name, seen, monkey
         clock[0] += np.isfinite(targets[np.ix_(at, tasks)]).sum()
 
     monkeypatch.setattr(fits, "perf_counter", lambda: clock[0])
-    one = SimpleNamespace(
+    one: Any = SimpleNamespace(
         rows=SimpleNamespace(table=Table(targets)), config=SimpleNamespace(seed=0), fitted=fitted
     )
     monkeypatch.setitem(fits._GROWTH, "gp", 1.0)

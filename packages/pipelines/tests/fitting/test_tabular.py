@@ -250,6 +250,22 @@ def test_auto_splits_a_series_on_few_scaffolds_at_random(tmp_path):
     assert not any(note.startswith("Split") for note in said)
 
 
+def test_auto_learns_labels_with_a_long_tail_as_logarithms(tmp_path):
+    path = tmp_path / "clearance.csv"
+    rows = "".join(f"{'C' * n}O,{n / 2},{1.1**n:.3f},>{1.1**n:.3f}\n" for n in range(1, 91))
+    path.write_text("SMILES,logP,CLint,bound\n" + rows)
+    config, notes = choose(TrainAutoConfig(data_path=str(path)))
+    assert config.data.transform == {"CLint": "log10", "bound": "log10"}
+    assert any("Learnt as log10 x" in note and "CLint, bound" in note for note in notes)
+    converted = {"CLint": ["log10"], "bound": ["log10"]}
+    for own in ({"transform": {"logP": "asinh"}}, {"transforms": converted}):
+        data = config.data.model_copy(update={"transform": {}, **own})
+        kept, _ = choose(TrainAutoConfig(data_path=str(path), data=data))
+        assert kept.data.transform == own.get("transform", {})
+    plain = TrainAutoConfig(data_path=str(path), choose_scale=False)
+    assert choose(plain)[0].data.transform == {}
+
+
 def test_auto_leaves_what_the_user_chose(table):
     data = DataConfig(target_columns=["TPSA"], split_type="cluster")
     config = TrainAutoConfig(data_path=str(table), data=data, choose_split=False)
@@ -278,10 +294,14 @@ def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tm
 @pytest.mark.parametrize(
     ("seconds", "weighed", "said"),
     [
-        ({"neighbours": 1e9, "mean": 0.0}, {"mean"}, "Left out, as it would take longer"),
-        ({"neighbours": 1e9, "mean": 1e6}, {"mean"}, "with one model alone: mean of the task"),
-        ({"neighbours": 0.0, "mean": 0.0, "lightgbm": 1e9}, {"mean", "neighbours"}, "LightGBM"),
-        ({"neighbours": 400.0, "mean": 400.0}, {"mean", "neighbours"}, "molecules of 2 of 4 folds"),
+        ({"neighbours": 1e9, "mean": 0.0}, {"mean"}, ["Left out, as it would take longer"]),
+        (
+            {"neighbours": 1e9, "mean": 1e6},
+            {"mean"},
+            ["with one model alone: mean of the task", "molecules of 2 of 4 folds"],
+        ),
+        ({"neighbours": 0.0, "mean": 0.0, "lightgbm": 1e9}, {"mean", "neighbours"}, ["LightGBM"]),
+        ({"neighbours": 400.0, "mean": 400.0}, {"mean", "neighbours"}, ["of 2 of 4 folds"]),
     ],
 )
 def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, seconds, weighed, said):
@@ -300,7 +320,7 @@ def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, second
     assert isinstance(model, TabularModel)
     assert set(model.blend.names) == weighed
     metrics = read_metrics(path / "metrics.json")
-    assert any(said in note for note in metrics.notes)
+    assert all(any(words in note for note in metrics.notes) for words in said)
     beside = metrics.splits["test"].baselines
     assert beside is not None
     assert ("lightgbm" in beside.models) == ("lightgbm" not in seconds)

@@ -67,7 +67,7 @@ def test_seed_of_the_split_goes_before_that_of_the_run(tmp_path: Path) -> None:
     one = table(tmp_path, [])
 
     def drawn_side(seed: int, **values: object) -> list[str]:
-        return split_table(one, config(**values), seed).test.smiles
+        return list(split_table(one, config(**values), seed).test.smiles)
 
     assert drawn_side(1) == drawn_side(1)
     assert drawn_side(1) != drawn_side(2)

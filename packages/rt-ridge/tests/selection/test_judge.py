@@ -149,6 +149,7 @@ def test_pairs_left_out_are_predicted_as_by_dense_algebra(table):
     Z = np.column_stack([np.ones(len(y)), X, of_compound, key[:, None] == stats.keys])
     penalty = np.diag([0.0] * 3 + [compound**-2] * of_compound.shape[1] + [pair**-2] * stats.G)
     for number, fold in enumerate(folds):
+        assert fold.pairs is not None
         out = np.isin(key, fold.pairs)
         fitted = np.linalg.solve(
             Z[~out].T @ Z[~out] / sigma**2 + penalty, Z[~out].T @ y[~out] / sigma**2
@@ -166,6 +167,8 @@ def test_who_is_left_out_with_whom_does_not_depend_on_names(table):
     called = statistics({**table, "ids": (table["ids"] * [-1, 1, 1]) + [5, 0, 0]})[0]
     other = plan_unseen(called, GroupRanges(5 - ranges.ids[::-1], ranges.low, ranges.high), 12)
     for fold, again in zip(plan_unseen(stats, ranges, 12), other, strict=True):
+        assert fold.pairs is not None
+        assert again.pairs is not None
         back = [((5 - (k >> 32)) << 32) + (k & (2**32 - 1)) for k in again.pairs.tolist()]
         assert sorted(back) == fold.pairs.tolist()
     one = statistics(table, table["ids"][:, 0] == 0)[0]

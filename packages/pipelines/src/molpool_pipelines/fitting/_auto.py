@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-from molpool_common import listed, murcko_scaffolds, parse_smiles, read_table
+import polars as pl
+from molpool_common import (
+    SCALE_WORDS,
+    InputError,
+    ScaleName,
+    listed,
+    measured_column,
+    murcko_scaffolds,
+    parse_smiles,
+    read_table,
+)
 
 from molpool_pipelines.demo import DEMO_TASKS
 from molpool_pipelines.fitting._config import TrainAutoConfig
@@ -14,6 +26,7 @@ from molpool_pipelines.tables import (
     DataConfig,
     SplitType,
     choose_columns,
+    suggested_scale,
 )
 
 _LEAST_SCAFFOLDS = 30
@@ -30,7 +43,7 @@ _LOOKED_AT = 2_000
 
 
 def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
-    """Return the configuration with columns and split, and what was chosen.
+    """Return the configuration with columns, split and scales of tasks, and what was chosen.
 
     Parameters
     ----------
@@ -50,13 +63,18 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
     """
     data = config.data
     notes: list[str] = []
+
+    @cache
+    def table() -> pl.DataFrame:
+        assert config.data_path is not None
+        return read_table(Path(config.data_path), config.read)
+
     if data.dataset == DEMO and not data.target_columns:
         data = data.model_copy(update={"target_columns": list(DEMO_TASKS)})
     elif config.data_path is not None and not data.target_columns:
-        path = Path(config.data_path)
         named = None if data.smiles_column == "SMILES" else data.smiles_column
         columns, notes = choose_columns(
-            read_table(path, config.read), Columns(named, data.id_column), path.name
+            table(), Columns(named, data.id_column), Path(config.data_path).name
         )
         data = data.model_copy(
             update={"smiles_column": columns.smiles, "target_columns": list(columns.targets)}
@@ -65,20 +83,46 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
     given = data.split_column or data.split_file or data.test_path
     if config.choose_split and not given:
         if data.split_type == "random":
-            data = data.model_copy(update={"split_type": _split(config, data)})
+            data = data.model_copy(update={"split_type": _split(config, data, table)})
         # Also of a run that is resumed, which was told the split that it had chosen.
         if data.split_type in _WORDS:
             notes.append(f"Split {_WORDS[data.split_type]}.")
+    if config.choose_scale and config.data_path is not None and not data.transform:
+        data = data.model_copy(update={"transform": _scales(data, table())})
+        for scale in dict.fromkeys(data.transform.values()):
+            tasks = [task for task, own in data.transform.items() if own == scale]
+            notes.append(
+                f"Learnt as {SCALE_WORDS[scale]}, as few values are many times the others: "
+                f"{listed(tasks)}. Predictions are in the table's unit."
+            )
     return config.model_copy(update={"data": data}), notes
 
 
-def _split(config: TrainAutoConfig, data: DataConfig) -> SplitType:
+def _scales(data: DataConfig, frame: pl.DataFrame) -> dict[str, ScaleName]:
+    """Return the scales of the tasks whose labels are far from symmetric."""
+    found: dict[str, ScaleName] = {}
+    for task in data.target_columns:
+        if task in data.transforms:
+            continue
+        try:
+            values = measured_column(frame, task, where="").values
+        except (InputError, pl.exceptions.ColumnNotFoundError):
+            continue  # what reads the table says what is wrong
+        scale = suggested_scale(values.cast(pl.Float64).to_numpy())
+        if scale != "none":
+            found[task] = scale
+    return found
+
+
+def _split(
+    config: TrainAutoConfig, data: DataConfig, table: Callable[[], pl.DataFrame]
+) -> SplitType:
     """Return the split that is nearest to how new molecules come."""
     if data.time_column is not None:
         return "time"
     if config.data_path is None:
         return "scaffold"
-    frame = read_table(Path(config.data_path), config.read).head(_LOOKED_AT)
+    frame = table().head(_LOOKED_AT)
     if data.smiles_column not in frame.columns:
         return "scaffold"  # what reads the table says that the column is missing
     smiles = frame[data.smiles_column].cast(str).to_list()

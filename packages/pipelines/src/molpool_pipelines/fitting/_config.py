@@ -499,6 +499,11 @@ class TrainAutoConfig(TrainBlendConfig):
         description="whether a random split is replaced: by time where data.time_column is "
         "given, else by scaffold, as new molecules are seldom drawn at random",
     )
+    choose_scale: bool = Field(
+        True,
+        description="whether tasks of which a few values are many times the others are learnt as "
+        "logarithms, where data.transform names no scale",
+    )
 
 
 class CVConfig(ConfigModel):

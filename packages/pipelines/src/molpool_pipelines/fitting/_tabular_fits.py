@@ -206,7 +206,8 @@ class Fits:
     def _leave_out_folds(self, names: Sequence[MemberName]) -> list[str]:
         """Keep as many folds as the models have time for, where with all some would have none.
 
-        A second model brings more than weights and intervals that rest on all rows.
+        A second model brings more than weights and intervals that rest on all rows. Where no model
+        has time, the fewest.
         """
         left, n = self._budget.left, len(self.rows.folds)
         if left is None:
@@ -216,7 +217,11 @@ class Fits:
         def models(folds: int) -> int:
             return int(np.sum(upto * self._work(folds) <= _SURE * left))
 
-        kept = max(range(min(_FEWEST, n), n + 1), key=lambda folds: (models(folds), folds))
+        fewest = min(_FEWEST, n)
+        kept = max(range(fewest, n + 1), key=lambda folds: (models(folds), folds))
+        if not models(kept):
+            # One is fitted all the same, for as short as may be.
+            kept = fewest
         if kept == n:
             return []
         rows = self.rows

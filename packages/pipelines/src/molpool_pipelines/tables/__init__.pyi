@@ -40,3 +40,4 @@ from .profile._reading import Columns as Columns
 from .profile._reading import choose_columns as choose_columns
 from .profile._reading import read_configured as read_configured
 from .profile._reading import read_named as read_named
+from .profile._statistics import suggested_scale as suggested_scale
