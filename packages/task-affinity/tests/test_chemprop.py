@@ -163,8 +163,8 @@ def test_a_table_that_does_not_fit(table, change, arguments, message):
 
 
 def test_a_batch_larger_than_the_table(table):
-    with pytest.raises(RuntimeError, match=r"at most the 20 molecules .* found 64"):
-        compute_task_affinity(table, "smi", TASKS)
+    with pytest.raises(RuntimeError, match=r"at most the 20 molecules .* found 65"):
+        compute_task_affinity(table, "smi", TASKS, TaskAffinityConfig(affinity_batch_size=65))
 
 
 def test_smiles_that_are_no_molecule(table):
