@@ -27,7 +27,10 @@ def test_import_is_light() -> None:
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "__version__"])
 def test_names_lead_somewhere(name: str) -> None:
     assert getattr(molpool, name).__name__ == name
-    assert name in dir(molpool)
+
+
+def test_what_is_listed_is_what_is_public() -> None:
+    assert dir(molpool) == sorted(NAMES)
 
 
 def test_the_stub_lists_the_same_names() -> None:
