@@ -22,6 +22,7 @@ from molpool_pipelines.fitting import (
     train_tabular,
 )
 from molpool_pipelines.fitting._auto import choose
+from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._related import check_use
 from molpool_pipelines.fitting._tabular_fits import Fits
 from molpool_pipelines.models import (
@@ -324,6 +325,31 @@ def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, second
     beside = metrics.splits["test"].baselines
     assert beside is not None
     assert ("lightgbm" in beside.models) == ("lightgbm" not in seconds)
+
+
+def test_simple_models_see_nothing_slow_that_the_budget_left_out(table, tmp_path, monkeypatch):
+    def kept(self, names, smiles, compute):
+        return (["morgan_count"], []) if len(names) > 1 else (names, [])
+
+    monkeypatch.setattr(Budget, "affordable", kept)
+    for features, seen in (
+        ("rdkit2d+morgan_count", "morgan_count"),
+        ("rdkit2d", "rdkit2d+morgan_count"),
+    ):
+        config = TrainAutoConfig(
+            data_path=str(table),
+            save_dir=str(tmp_path / features),
+            features=features,
+            model=["mean"],
+            folds=2,
+            time_budget="1h",
+            baselines="fast",
+            page=False,
+        )
+        path = train_auto(config)
+        model = load_model(path / "baselines" / "neighbours")
+        assert isinstance(model, TabularModel)
+        assert list(model.signature["features"]) == seen.split("+")
 
 
 def test_models_and_groups_of_networks_are_flags():

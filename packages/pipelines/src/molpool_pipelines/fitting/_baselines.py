@@ -119,6 +119,7 @@ def with_baselines(
     model: str,
     seed: int,
     cache: str,
+    features: str = FEATURES,
 ) -> Results:
     """Return the results with baselines, which are left in the run's folder as models.
 
@@ -142,6 +143,8 @@ def with_baselines(
         Of the trees.
     cache : str
         Folder of cached features.
+    features : str
+        What they see of a molecule, a fingerprint among it.
     """
     if not names:
         return results
@@ -157,10 +160,10 @@ def with_baselines(
     console.print(f"Baselines: {listed([WORDS[n] for n in names])}.", highlight=False)
     split = results.reported
     smiles = [*rows.train.modelled, *rows.tested.modelled]
-    features = featurize(smiles, FEATURES, cache=cache)
+    seen = featurize(smiles, features, cache=cache)
     n = len(rows.train)
-    known = Molecules(smiles[:n], features.values[:n])
-    tested = Molecules(smiles[n:], features.values[n:])
+    known = Molecules(smiles[:n], seen.values[:n])
+    tested = Molecules(smiles[n:], seen.values[n:])
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, pl.DataFrame] = {}
     types = dict(zip(rows.tested.task_names, kinds, strict=True))
@@ -168,7 +171,7 @@ def with_baselines(
     in_units = rows.tested.in_units()
     exact = exact_labels(in_units.targets, in_units.censoring)
     for name in told(names, "Simple models", len(names), "models"):
-        settings = MemberSettings(features.blocks, tuple(kinds), seed, limits=None)
+        settings = MemberSettings(seen.blocks, tuple(kinds), seed, limits=None)
         member = build_member(name, settings)
         fit_member(member, known, rows.train.targets, censoring=rows.train.censoring)
         mean, _ = predict_member(member, tested)
@@ -182,7 +185,7 @@ def with_baselines(
             blend,
             rows.tested.task_names,
             tuple(kinds),
-            features.signature,
+            seen.signature,
             scales=scales,
             structure=rows.structure,
         )

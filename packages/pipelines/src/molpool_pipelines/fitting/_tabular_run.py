@@ -17,7 +17,7 @@ import numpy as np
 from molpool_common import FloatArray, IntArray, RunFolder
 from rich.console import Console
 
-from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
+from molpool_pipelines.fitting._baselines import FEATURES, ReferenceRows, with_baselines
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._distill import write_distilled
@@ -162,7 +162,16 @@ def _beside(
         model="the blend" if len(names) > 1 else f"the {WORDS[next(iter(names))]}",
         seed=config.seed,
         cache=config.data.cache_dir,
+        features=_of_baselines(rows, budget),
     )
+
+
+def _of_baselines(rows: TrainingRows, budget: Budget) -> str:
+    """Return what baselines see: nothing slow that the budget left out for the run's models."""
+    blocks = {block.name for block in rows.features.blocks}
+    names = FEATURES.split("+")
+    quick = [name for name in names if name in blocks or name == "morgan_count"]
+    return FEATURES if budget.seconds is None else "+".join(quick)
 
 
 def _refitted(chosen: Chosen, blend: Blend, part: IntArray) -> FloatArray:
