@@ -8,7 +8,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pytest
-from multitask_models import ModelError, MultitaskForest, MultitaskLightGBM
+from multitask_models import ModelError, MultitaskBoosting, MultitaskForest, MultitaskLightGBM
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 
@@ -106,6 +106,24 @@ def test_a_satisfied_bound_asks_nothing_of_a_tree() -> None:
     # As values they pull to 1, as bounds the trees may go on above them, and none falls short.
     assert bounds[high].mean() >= values[high].mean()
     assert (bounds[high] > 0.9).mean() > 0.95
+
+
+@pytest.mark.parametrize("n", [1, 3, 20, 30])
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("model", [boosted, MultitaskBoosting])
+def test_a_few_bounds_are_enough(n: int, constant: bool, model: Any) -> None:
+    X, Y = problem(n)
+    if constant:
+        X[:] = 1.0
+    values = np.nan_to_num(Y[:, :1])
+    if model is MultitaskBoosting:
+        pytest.importorskip("xgboost")
+    bounds = np.where(np.arange(n) % 2 == 0, -1, 0)[:, None]
+    fitted = model(n_estimators=20, n_jobs=1, limits=None).fit(X, values, censoring=bounds)
+    said = fitted.predict(X)
+    assert np.isfinite(said).all()
+    assert said.min() >= values.min() - 1
+    assert said.max() <= values.max() + 1
 
 
 def test_trees_take_no_sampler() -> None:

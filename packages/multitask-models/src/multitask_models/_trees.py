@@ -275,9 +275,13 @@ class MultitaskLightGBM(_PerTask):
             return _Boosted(model.booster_.model_to_string(), 0.0)
         bounded = bool((rows.signs != 0).any())
         centre = float(np.average(rows.y, weights=rows.weights)) if bounded else 0.0
-        model = lightgbm.LGBMRegressor(
-            **parameters, **({"objective": _one_sided(rows.signs)} if bounded else {})
-        )
+        if bounded:
+            # An own objective has no model without a feature, which LightGBM's has: the mean.
+            if not np.ptp(rows.X, axis=0).any():
+                return _Boosted(None, centre)
+            # Else rows too few for two leaves would leave it none.
+            parameters |= {"objective": _one_sided(rows.signs), "feature_pre_filter": False}
+        model = lightgbm.LGBMRegressor(**parameters)
         model.fit(rows.X, rows.y - centre, sample_weight=rows.weights)
         return _Boosted(model.booster_.model_to_string(), centre)
 
