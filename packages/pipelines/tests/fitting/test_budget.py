@@ -39,6 +39,20 @@ def test_one_featuriser_stays_whatever_it_takes_the_quickest():
         assert "features slow" in notes[0]
 
 
+def test_molecules_that_an_earlier_run_tried_are_not_tried_again():
+    cached: set[str] = set()
+
+    def compute(name, smiles):
+        if name == "slow":
+            time.sleep(0.0005 * len({*smiles} - cached))
+            cached.update(smiles)
+
+    many = [f"{'C' * n}O" for n in range(1, 4001)]
+    for _ in range(2):  # 2 s for all of them
+        kept, _ = Budget("3s").affordable(["quick", "slow"], many, compute)
+        assert kept == ["quick"]
+
+
 def test_without_a_budget_nothing_is_tried():
     asked = []
     found = Budget(None).affordable(["a"], SMILES, lambda *given: asked.append(given))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
+import numpy as np
+
 from molpool_pipelines.fitting._config import seconds_of
 
 _SAMPLE = 64
@@ -62,13 +64,15 @@ class Budget:
         names : sequence of str
             Featurisers.
         smiles : sequence of str
-            The molecules; some of them, evenly spread, are computed to see how long they take.
+            The molecules; some of them, drawn at random, are computed to see how long they take.
         compute : callable
             Computes features of one name.
         """
         if self.seconds is None or len(smiles) <= _SAMPLE:
             return list(names), []
-        sample = [smiles[i * len(smiles) // _SAMPLE] for i in range(_SAMPLE)]
+        # Others in each run: those of the last are in the cache, and would seem to take no time.
+        drawn = np.random.default_rng().choice(len(smiles), _SAMPLE, replace=False)
+        sample = [smiles[i] for i in drawn]
         wanted: dict[str, float] = {}
         for name in names:
             # What has to be loaded is loaded by the first molecule.
