@@ -96,7 +96,9 @@ def run(command: str, kill_after: float | None = None) -> tuple[float, float, in
     begun = time.monotonic()
     process = subprocess.Popen([str(program), *words], stdout=subprocess.DEVNULL)
     killed = 0
-    while kill_after is not None and process.poll() is None:
+    # Without reaping it, as wait4 below tells what it used.
+    over = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while kill_after is not None and os.waitid(os.P_PID, process.pid, over) is None:
         time.sleep(0.05)
         if time.monotonic() - begun > kill_after and (workers := _workers(process.pid)):
             workers[0].kill()

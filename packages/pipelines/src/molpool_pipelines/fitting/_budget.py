@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
-import numpy as np
-
 from molpool_pipelines.fitting._config import seconds_of
 
 _SAMPLE = 64
@@ -64,25 +62,20 @@ class Budget:
         names : sequence of str
             Featurisers.
         smiles : sequence of str
-            The molecules; some of them, drawn at random, are computed to see how long they take.
+            The molecules; some of them, evenly spread, are computed to see how long they take.
         compute : callable
             Computes features of one name.
         """
         if self.seconds is None or len(smiles) <= _SAMPLE:
             return list(names), []
-        # Others in each run: those of the last are in the cache, and would seem to take no time.
-        drawn = np.random.default_rng().choice(len(smiles), _SAMPLE, replace=False)
-        sample = [smiles[i] for i in drawn]
+        sample = [smiles[i * len(smiles) // _SAMPLE] for i in range(_SAMPLE)]
         wanted: dict[str, float] = {}
         for name in names:
-            # What has to be loaded is loaded by the first molecule; a call costs a second one.
-            times = []
-            for some in (sample[:1], sample[1:2], sample[2:]):
-                start = perf_counter()
-                compute(name, some)
-                times.append(perf_counter() - start)
-            of_one = max(times[2] - times[1], 0.0) / (len(sample) - 3)
-            wanted[name] = of_one * len(smiles)
+            # What has to be loaded is loaded by the first molecule.
+            compute(name, sample[:1])
+            start = perf_counter()
+            compute(name, sample[1:])
+            wanted[name] = (perf_counter() - start) * len(smiles) / (len(sample) - 1)
         most = _FEATURES * self.seconds
         # The first ones matter most; where each is too long, the quickest is better than none.
         possible = [name for name in wanted if wanted[name] <= most]
