@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         molecules(options.rows).write_csv(here / "m.csv")
-        molecules(options.rows).sample(options.rows // 50, seed=0).write_csv(here / "few.csv")
+        few = molecules(options.rows).sample(max(options.rows // 50, 40), seed=0)
+        few.write_csv(here / "few.csv")
         for i in range(3):
             retention_times(options.rows * 20).write_parquet(here / f"rt-{i}.parquet")
         train = f"train chemprop --data-path {here}/few.csv {MODEL} --training.epochs 1"
