@@ -208,13 +208,16 @@ def test_a_run_that_was_seen_is_predicted_with_its_effect():
 def test_a_spline_has_the_cubic_basis_of_evenly_spaced_knots(n_runs):
     B = spline_basis(n_runs)
     assert B.shape == (n_runs, max(1, min(n_runs // 4, 35)) + 3)
-    np.testing.assert_allclose(B.sum(axis=1), 1.0, rtol=1e-12)
+    # They sum to 1 in each run, and less their means over the runs to 0 either way.
+    np.testing.assert_allclose(B.sum(axis=1), 0.0, atol=1e-12)
+    np.testing.assert_allclose(B.sum(axis=0), 0.0, atol=1e-10)
     # Any straight line of the order is a line of the coefficients.
     line = B @ np.arange(B.shape[1])
     np.testing.assert_allclose(np.diff(line, 2), 0.0, atol=1e-9)
-    # Each spline is the first one moved, (4, 1) / 6 in the middle of its support.
-    cardinal = BSpline.basis_element(np.arange(-2.0, 3.0))
-    np.testing.assert_allclose(B[0, :3], cardinal(np.array([1.0, 0.0, 1.0])), rtol=1e-9)
+    if n_runs >= 40:
+        # Of the splines of the first run nothing is left at the last.
+        cardinal = BSpline.basis_element(np.arange(-2.0, 3.0))
+        np.testing.assert_allclose(B[0, :3] - B[-1, :3], cardinal(np.array([1.0, 0.0, 1.0])))
 
 
 def test_a_spline_follows_a_smooth_drift():
@@ -223,7 +226,7 @@ def test_a_spline_follows_a_smooth_drift():
     moved = Lab(lab.X, lab.y + drift[lab.runs], lab.ids, lab.runs)
     model = moved.fit(run_effects="spline")
     found = cast(Any, model.summaries_.runs)
-    error = (found.mean - found.mean.mean()) - (drift - drift.mean())
+    error = found.mean - (drift - drift.mean())
     # 8 rows a run of σ = .05, and three runs or more share a coefficient: about .01.
     assert np.sqrt((error**2).mean()) < 0.02
     walk = cast(Any, moved.fit(run_effects="random_walk").summaries_.runs)

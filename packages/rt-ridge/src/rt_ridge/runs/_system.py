@@ -74,10 +74,11 @@ class RunSolution:
 
 
 def spline_basis(n_runs: int) -> FloatArray:
-    """Return the cubic B-splines of the runs' order, [R, C], their knots evenly spaced.
+    """Return the cubic B-splines of the runs' order less their means, [R, C].
 
-    They sum to 1 in each run. With normal steps from coefficient to coefficient these are the
-    P-splines of Eilers & Marx (1996, doi:10.1214/ss/1038425655) with a penalty of order one.
+    With evenly spaced knots and normal steps from coefficient to coefficient these are the
+    P-splines of Eilers & Marx (1996, doi:10.1214/ss/1038425655) with a penalty of order one. Their
+    mean over the runs is the intercept's: one spline's level would be known no better than τ.
     """
     intervals = max(1, min(n_runs // RUNS_PER_KNOT, MOST_KNOTS))
     # Three knots more on either side: each interval is covered by four splines.
@@ -85,7 +86,8 @@ def spline_basis(n_runs: int) -> FloatArray:
     knots = step * np.arange(-3.0, intervals + 4)
     # The last run would lie beyond the last interval by rounding.
     at = np.minimum(np.arange(n_runs, dtype=np.float64), knots[-4] * (1 - 1e-12))
-    return np.asarray(BSpline.design_matrix(at, knots, 3).toarray(), dtype=np.float64)
+    basis = np.asarray(BSpline.design_matrix(at, knots, 3).toarray(), dtype=np.float64)
+    return np.asarray(basis - basis.mean(axis=0))
 
 
 def check_size(n_pairs: int, n_covariates: int, n_runs: int) -> None:

@@ -24,7 +24,7 @@ from rt_ridge.scales._posterior import ScalePosterior
 
 MAX_R_HAT = 1.01
 MIN_ESS = 400.0
-NUTS_DRAWS = 400
+NUTS_DRAWS = 500
 """Of a chain: where coordinates are whitened well each counts as one. By half as many R-hat of a
 dozen scales would pass 1.01 by chance alone."""
 
