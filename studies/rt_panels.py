@@ -299,7 +299,11 @@ def sampled(name: str) -> Iterator[dict[str, Any]]:
 def sampling(name: str, found: Fitted, clock: float) -> dict[str, Any]:
     """Return a row of the table of sampled scales."""
     scales = found.estimator.scale_posterior_
-    known = {"panel": name, "pairs": found.training.stats.G, "scales": len(scales.names)}
+    known: dict[str, Any] = {
+        "panel": name,
+        "pairs": found.training.stats.G,
+        "scales": len(scales.names),
+    }
     seconds = sum(os.times()[:4]) - clock
     return known | scales.diagnostics | {"seconds": seconds, "notes": "; ".join(scales.notes)}
 

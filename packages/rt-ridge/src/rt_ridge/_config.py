@@ -98,7 +98,7 @@ class SamplingConfig(ConfigModel):
     draws: int | None = Field(
         None,
         ge=10,
-        description="nuts: draws per chain, None: 500; laplace, advi: points, None: 750",
+        description="nuts: draws per chain, None: 600; laplace, advi: points, None: 750",
     )
     tune: int = Field(100, ge=10, description="nuts: warm-up draws per chain")
     chains: int = Field(2, ge=1, description="nuts: chains, run side by side")

@@ -203,7 +203,8 @@ def plot_slopes(
         )
         ticks = [(labels or {}).get(int(i), str(i)) for i in largest]
         # Names side by side would run into each other.
-        turned = {"rotation": 35, "ha": "right"} if max(map(len, ticks)) > _SHORT else {}
+        turned: dict[str, Any] = {"rotation": 35, "ha": "right"}
+        turned = turned if max(map(len, ticks)) > _SHORT else {}
         axes.set_xticks(range(1, len(largest) + 1), ticks, **turned)
         axes.set(xlabel=_parent_label(summaries), ylabel=_coefficient_label(names[j]))
         rest = len(ids) - len(largest)
