@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from molpool_common import (
     PATH,
+    RESOLVED,
     ConfigModel,
     IdSpelling,
     InputError,
@@ -48,7 +49,7 @@ STRUCTURE_KEYS = (
 )
 """Keys of a model: who gives one has a structure in mind."""
 
-CONFIG = "config.resolved.yaml"
+CONFIG = RESOLVED
 COEFFICIENTS = "coefficients.npz"
 RESIDUALS, FLAGGED = "residuals.csv", "flagged.csv"
 STATISTICS = "statistics.npz"
@@ -130,6 +131,10 @@ class FolderConfig(ConfigModel):
                         found=f"{str(folder)!r} with {inside[0].name!r}",
                     )
 
+    def as_begun(self) -> Self:
+        """Return a copy that says what depends on which keys were given."""
+        return self
+
     def open_folder(self, path: str | Path, arguments: Sequence[str] = ()) -> RunFolder:
         """Make a run folder that holds this configuration.
 
@@ -150,7 +155,7 @@ class FolderConfig(ConfigModel):
         # some.
         run.checkpoints.rmdir()
         # With overwrite stored, running the file again would delete what it made.
-        stored = self.model_copy(update={"overwrite": False, "save_dir": str(path)})
+        stored = self.as_begun().model_copy(update={"overwrite": False, "save_dir": str(path)})
         run.write_text(CONFIG, dump_config(absolute_paths(stored)))
         run.log("started", arguments=list(arguments))
         return run
@@ -393,8 +398,7 @@ class ModelConfig(RidgeConfig):
         """Whether the structure is chosen: by default where none of its keys is given."""
         if self.model != "partial_pooling":
             return False
-        fields = RidgeConfig.model_fields
-        given = any(getattr(self, k) != fields[k].get_default() for k in STRUCTURE_KEYS)
+        given = any(map(self.is_given, STRUCTURE_KEYS))
         return self.structure == "auto" or (self.structure is None and not given)
 
     @property
@@ -474,6 +478,10 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
         description="list peaks whose time differs from what their run's other rows lead to expect "
         "by more than so many of the usual deviations of their compound; None: look for none",
     )
+
+    def as_begun(self) -> Self:
+        """Return a copy that says whether the structure is chosen."""
+        return self.model_copy(update={"structure": "auto" if self.chooses else "fixed"})
 
 
 _ABSENT = (
