@@ -63,13 +63,13 @@ FOUNDED = "--data-path demo.csv --target-columns LogP --model.from-foundation ru
 LIKE = "--species-raw species --cluster-raw species_cluster"
 GIVEN = {
     # A command that takes a default as given, and what it must say.
-    f"affinity {TWO} --n-groups 3 --save-path o": "n_groups: expected 1 to 2",
+    f"affinity {TWO} --n-groups 3 --save-path o.npz": "n_groups: expected 1 to 2",
     f"train chemprop {TWO} {TINY} --task-affinity.enabled true --task-affinity.n-groups 3 "
     "--save-dir o": "n_groups: expected 1 to 2",
     f"hpo chemprop {TWO} {TINY} --task-affinity.enabled true --task-affinity.n-groups 3 "
     "--study.n-folds 2 --study.default-space false --save-dir o": "n_groups: expected 1 to 2",
     "affinity --data-path few.csv --target-columns LogP LogS --affinity-batch-size 64 "
-    "--save-path o": "affinity_batch_size: expected at most the 40",
+    "--save-path o.npz": "affinity_batch_size: expected at most the 40",
     f"train chemprop {FOUNDED} --model.message-passing.hidden-size 300 --save-dir o": (
         "hidden_size: expected 8"
     ),
@@ -85,7 +85,7 @@ GIVEN = {
         "'smiles'"
     ),
     "evaluate predict --model-dir runs/single --data-path unseen_small.csv --smiles-column SMILES "
-    "--output o": "'Smiles'",
+    "--output o.csv": "'Smiles'",
 }
 
 
@@ -100,10 +100,10 @@ def test_a_default_that_is_given_is_refused_where_it_does_not_fit(command: str) 
 def test_of_a_prepared_table_columns_that_are_not_given_are_known() -> None:
     code, said = call(f"rt prepare --data lab.parquet {LIKE} --target-col time --save-dir prepared")
     assert code == 0, said
-    code, said = call("rt fit --data prepared/lab.parquet --target-col rt --save-dir o")
+    code, said = call("rt fit --data prepared/rows.parquet --target-col rt --save-dir o")
     assert code == 2, said
     assert "target_col" in said
-    code, said = call("rt fit --data prepared/lab.parquet --structure fixed --save-dir o")
+    code, said = call("rt fit --data prepared/rows.parquet --structure fixed --save-dir o")
     assert code == 0, said
 
 

@@ -4,7 +4,7 @@
 
 Each row does to the commands what was done then, and counts what is wrong now: a traceback, another
 exit code than the user's, a result that differs, code that ran, a word that shows. A row's figure
-is "faults of tries". One process does all, each command in a fork of its own.
+is "faults of tries". Each command runs in a fork of one process, which itself starts no threads.
 """
 
 from __future__ import annotations
@@ -115,6 +115,15 @@ def run(command: str, before: Callable[[], object] = lambda: None) -> Ended:
     return ended(started(command, result, before), result)
 
 
+def apart(make: Callable[[], object]) -> None:
+    """Make files in a fork: threads of what makes them would be missing in later ones."""
+    process = os.fork()
+    if process == 0:
+        make()
+        os._exit(0)
+    os.waitpid(process, 0)
+
+
 def fault_of(found: Ended, codes: Sequence[int], what: str) -> list[str]:
     """Return the fault of a command, if it has one."""
     if found.code in codes and "Traceback" not in found.said:
@@ -134,6 +143,7 @@ def clean(*names: str) -> None:
 TINY = "--config configs/chemprop.yaml --training.epochs 2 --baselines none"
 FAST = "--features morgan_count --data.cache-dir none --baselines none --model forest"
 DEMO = "--data-path demo.csv --smiles-column SMILES --target-columns LogP LogS"
+SHORT = "--study.n-trials 2 --study.n-folds 2 --study.baselines false"
 PREDICT = "evaluate predict --overwrite true --output o.parquet"
 MOLECULES = f"{PREDICT} --data-path unseen.csv --model-dir"
 OF_BAGS = f"{PREDICT} --data-path unseen_bags.csv --model-dir"
@@ -256,12 +266,12 @@ def bits(draw: random.Random) -> Row:
 
 def journal(draw: random.Random) -> Row:
     """Cut the journal of a study, and show it or go on with it."""
-    path, faults = Path("studies/chemprop/journal.log"), []
-    sound = path.read_bytes()
-    whole = run("hpo show --study-dir studies/chemprop").said
+    faults = fault_of(run(f"hpo tabular {DEMO} {FAST} {SHORT} --save-dir o"), (0,), "hpo tabular")
+    path, show = Path("o/journal.log"), "hpo show --study-dir o"
+    sound, whole = path.read_bytes(), run(show).said
     for _ in range(20):
         path.write_bytes(sound[: draw.randrange(len(sound))])
-        found = run("hpo show --study-dir studies/chemprop")
+        found = run(show)
         if found.said != whole and not found.refused:
             faults.append(f"cut journal: exit {found.code}: {found.said[-200:]}")
     path.write_bytes(sound)
@@ -325,11 +335,7 @@ NAMES = ["[/]", r"$\frac{$", "../../x", "y" * 300, "=cmd|' /C calc'!A0", "\x1b[3
 
 def names(_: random.Random) -> Row:
     """Name tasks so that they mean something to a tool, in all commands."""
-    import polars as pl
-
-    demo = pl.read_csv("demo.csv").drop_nulls("LogP")
-    columns = [(demo["LogP"] + i / 7).alias(name) for i, name in enumerate(NAMES)]
-    demo.select("SMILES", *columns).write_parquet("named.parquet")
+    apart(_named)
     table = "--data-path\0named.parquet\0--target-columns\0" + "\0".join(NAMES)
     fast = "\0".join(FAST.split())
     commands = [
@@ -361,16 +367,21 @@ def names(_: random.Random) -> Row:
     return Row(len(commands), faults)
 
 
+def _named() -> None:
+    import polars as pl
+
+    demo = pl.read_csv("demo.csv").drop_nulls("LogP")
+    columns = [(demo["LogP"] + i / 7).alias(name) for i, name in enumerate(NAMES)]
+    demo.select("SMILES", *columns).write_parquet("named.parquet")
+
+
 def resources(_: random.Random) -> Row:
     """Give files and molecules that would take all time, memory or disk."""
-    bank = neighbour(HERE.parent / "bad_inputs" / "bank.py", "molpool_bad_inputs_bank")
+    apart(_bombs)
     peptide, chain = "N" + "CC(=O)N" * 2000 + "C", "C" * 2000
     good = Path("demo.csv").read_text().splitlines()
     rows = [f"X,{smiles},1.5,2.5,,,,,low" for smiles in (peptide, chain)]
     Path("large.csv").write_text("\n".join([*good[:41], *rows]) + "\n")
-    for name in ("bomb.csv.gz", "bomb.parquet", "bomb.yaml", "bomb.xlsx"):
-        write = bank.FILES[name]
-        Path(name).write_bytes(write) if isinstance(write, bytes) else write(Path(name))
     drop = "--on-bad-smiles drop"
     tries = [
         ("YAML bomb", "train chemprop --config bomb.yaml --save-dir o", (2,), None),
@@ -408,8 +419,15 @@ def resources(_: random.Random) -> Row:
     found = ended(process, result)
     faults += fault_of(found, (130, -1, 0), "SIGTERM")
     remarks.append(f"SIGTERM heard in {time.monotonic() - start:.1f} s")
-    clean("large.csv", "o.html", "bomb.csv.gz", "bomb.parquet", "bomb.yaml", "bomb.xlsx")
+    clean("o.html")
     return Row(len(tries) + 1, faults, ", ".join(remarks))
+
+
+def _bombs() -> None:
+    bank = neighbour(HERE.parent / "bad_inputs" / "bank.py", "molpool_bad_inputs_bank")
+    for name in ("bomb.csv.gz", "bomb.parquet", "bomb.yaml", "bomb.xlsx"):
+        write = bank.FILES[name]
+        Path(name).write_bytes(write) if isinstance(write, bytes) else write(Path(name))
 
 
 def _little_space() -> None:
@@ -434,19 +452,29 @@ def _vanishing() -> None:
 
 
 def inputs(draw: random.Random) -> Row:
-    """Run a thousand bad inputs of the bank, over all commands."""
+    """Run a thousand bad inputs of the bank, over all commands: in this process, and so last."""
     bank = neighbour(HERE.parent / "bad_inputs" / "bank.py", "molpool_bad_inputs_bank")
     chosen = draw.sample(bank.WHOLE, min(1000, len(bank.WHOLE)))
     store, faults, slow = Path(tempfile.mkdtemp()), [], 0.0
     for case in chosen:
-        made = bank.make(case, Path(), store)
-        found = run("\0".join(shlex.split(case.line)))
+        made = bank.make(case, Path.cwd(), store)
+        app, *words = shlex.split(case.line)
+        said, start = io.StringIO(), time.process_time()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            with redirect_stdout(said), redirect_stderr(said):
+                code = import_module(f"molpool_{app}.cli").main(words)
+        except BaseException:
+            code = 1
+            said.write(traceback.format_exc())
+        seconds = time.process_time() - start
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / GIBIBYTE
         for path in made:
             bank.remove(path)
-        faults += fault_of(found, (2,), case.name)
-        slow = max(slow, found.seconds)
-        if found.seconds > 5 or found.memory > 1:
-            faults.append(f"{case.name}: {found.seconds:.0f} s, {found.memory:.1f} GiB")
+        faults += fault_of(Ended(code, said.getvalue(), seconds, grown), (2,), case.name)
+        slow = max(slow, seconds)
+        if seconds > 5 or grown > 1:
+            faults.append(f"{case.name}: {seconds:.0f} s, {grown:.1f} GiB")
     shutil.rmtree(store)
     return Row(len(chosen), faults, f"the slowest took {slow:.1f} s")
 

@@ -14,7 +14,8 @@ all mended: a study that was killed while it was made was refused, `hpo tabular`
 resumed at all, trials after a lost one (or one lost while it drew) drew other parameters, a killed
 fold of a cross-validation stayed without its page, and resumed runs of bags and of auto lost a
 note. Of the 158 since one: what pooch leaves of a file whose copying is killed stayed in the data
-folder.
+folder. 40 more, one or two of each command, found one, mended: `rt run` that was killed once a fit
+in its folder had ended was refused.
 """
 
 from __future__ import annotations

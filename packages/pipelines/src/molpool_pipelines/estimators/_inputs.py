@@ -11,7 +11,7 @@ import numpy as np
 from molpool_common import FloatArray, InputError, listed
 
 
-def level_of(return_interval: object, default: float) -> float:
+def level_of(return_interval: Any, default: float) -> float:
     """Return the share that intervals shall cover; the default where none are asked for.
 
     Raises
