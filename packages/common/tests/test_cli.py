@@ -88,7 +88,10 @@ class TestGuarded:
 
     def test_interrupt(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert guarded("p", stop(KeyboardInterrupt())) == 130
-        assert capsys.readouterr().err == "\np: Interrupted.\n"
+        assert (
+            capsys.readouterr().err
+            == "\np: Interrupted. The same command starts again from the beginning.\n"
+        )
 
     def test_interrupt_with_advice(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert guarded("p", stop(KeyboardInterrupt("Go on with: p --resume"))) == 130
