@@ -19,8 +19,6 @@ import pytest
 from molpool_common import load_config, parse_config
 from molpool_pipelines.fitting import TrainAutoConfig, TrainChempropConfig
 from molpool_pipelines.retention import FitConfig
-from molpool_pipelines.retention._training import build_estimator
-from rt_ridge import AutoRidge, PartialPoolingRidge
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "runs_2026_11.tar.xz"
 
@@ -35,6 +33,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pl.read_csv(folder / "unseen.csv").rename({"SMILES": "Smiles"}).write_csv(
         folder / "unseen_small.csv"
     )
+    tiny = ["C" * n + end for n in range(1, 11) for end in ("O", "N", "F", "S")]
+    measured = pl.DataFrame({"smiles": tiny, "y": [n / 7 for n in range(len(tiny))]})
+    measured.write_csv(folder / "tiny.csv")
     lab = pl.read_parquet(folder / "rt/lab/train.parquet").rename({"rt": "time"})
     lab.write_parquet(folder / "lab.parquet")
     return folder
@@ -113,8 +114,9 @@ def test_a_structure_key_that_is_given_keeps_the_structure() -> None:
         FitConfig, ["--data", "x", "--intercept-prior", "comp_hier"], prog="p", description="d"
     )
     assert free.intercept_prior == kept.intercept_prior
-    assert type(build_estimator(free)) is AutoRidge
-    assert type(build_estimator(kept)) is PartialPoolingRidge
+    assert free.chooses
+    assert not kept.chooses
+    assert (free.as_begun().structure, kept.as_begun().structure) == ("auto", "fixed")
 
 
 def test_folds_that_are_given_are_predicted_whatever_the_budget() -> None:
@@ -157,9 +159,9 @@ FINDS = {
     "affinity": "affinity --data-path small.csv --target-columns LogP LogS --n-bootstrap 0 "
     "--save-path o/a.npz",
     "describe": "data describe small.csv --output o/d.html",
-    "mil": "train mil --data-path small.csv --target-columns LogP --data.kind smiles "
-    "--data.features 2d --data.cache-dir none --models attention --training.epochs 1 "
-    "--task-kind regression --save-dir o",
+    "mil": "train mil --data-path tiny.csv --target-columns y --data.kind smiles "
+    "--models attention --data.cache-dir none --training.epochs 1 --task-kind regression "
+    "--save-dir o",
     "hpo": "hpo tabular --data-path small.csv --target-columns LogP --model forest --features "
     "morgan_count --data.cache-dir none --study.n-trials 1 --study.n-folds 2 "
     "--study.baselines false --save-dir o",
@@ -177,4 +179,4 @@ def test_every_command_finds_smiles_however_spelt(name: str) -> None:
     code, said = call(FINDS[name])
     assert code == 0, said
     if name in ("tabular", "auto", "chemprop"):
-        assert "smiles" in said
+        assert "structure smiles" in said

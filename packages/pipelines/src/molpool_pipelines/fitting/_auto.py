@@ -17,6 +17,7 @@ from molpool_common import (
     parse_smiles,
     read_table,
     smiles_column_of,
+    text_column,
 )
 
 from molpool_pipelines.demo import DEMO_TASKS
@@ -128,7 +129,7 @@ def _split(
     column = smiles_column_of(frame.columns, data.smiles_column, given=given)
     if column not in frame.columns:
         return "scaffold"  # what reads the table says that the column is missing
-    smiles = frame[column].cast(str).to_list()
+    smiles = text_column(frame, column, where=Path(config.data_path).name).to_list()
     mols = [mol for mol in parse_smiles(smiles).mols if mol is not None]
     distinct = len(set(murcko_scaffolds(mols)))
     # A series on a few scaffolds cannot be divided by them.

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -115,7 +116,8 @@ class FolderConfig(ConfigModel):
 
     def _spare_inputs(self, folder: Path) -> None:
         """Refuse to replace a folder that holds what is read."""
-        place = folder.resolve()
+        # Not Path.resolve, which raises where a link leads to itself.
+        place = Path(os.path.realpath(folder))
         for key in _INPUTS:
             given = getattr(self, key, None)
             texts = [given] if isinstance(given, str) else given
@@ -123,7 +125,8 @@ class FolderConfig(ConfigModel):
             texts = texts if isinstance(texts, list) else []
             for text in texts:
                 found = glob.glob(text) or [text.partition("=")[2] or text]
-                inside = [p for p in map(Path, found) if place in (p.resolve(), p.resolve().parent)]
+                real = {p: Path(os.path.realpath(p)) for p in map(Path, found)}
+                inside = [p for p, at in real.items() if place in (at, at.parent)]
                 if inside:
                     raise InputError(
                         "save_dir",
