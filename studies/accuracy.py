@@ -535,8 +535,8 @@ def changes(results: Results) -> list[tuple[str, ...]]:
 
 
 def _mean(values: Sequence[float]) -> str:
-    error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
-    return f"{np.mean(values):+.3f} ± {error:.3f} ({len(values)})"
+    error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else None
+    return f"{np.mean(values):+.3f} ± {words(error)} ({len(values)})"
 
 
 def words(cell: Any) -> str:
