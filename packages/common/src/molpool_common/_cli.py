@@ -412,7 +412,7 @@ _RUNS = ("--run", "--runs", "--artefact", "--artefacts", "--model-dir", "--model
 _OF_INPUTS = (*_TABLES, *_RUNS)
 """Flags of what a command reads, of which a file or folder without a flag is one."""
 
-_ALIKE = (_TABLES, _RUNS, ("--output", "--save-path", "--save-dir"), ("--overwrite", "--force"))
+_ALIKE = (_TABLES, _RUNS, ("--output", "--save-path", "--save-dir"))
 """Flags of the same meaning in different commands."""
 
 
