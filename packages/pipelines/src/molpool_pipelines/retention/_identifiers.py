@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -223,6 +223,11 @@ class PreparedNames:
         # A number that is its own id says nothing more.
         telling = {n: ids for n, ids in found.items() if any(str(k) != v for k, v in ids.items())}
         return cls(telling)
+
+    @classmethod
+    def of_fit(cls, data: Sequence[str]) -> PreparedNames:
+        """Return the names of the tables of a fit, by the first of them."""
+        return cls.beside(Path(data[0])) if data else cls({})
 
     def of(self, column: str) -> dict[int, str]:
         """Return the names of a column, by id."""
