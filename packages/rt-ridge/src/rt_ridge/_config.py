@@ -95,11 +95,7 @@ class ScalePriors(ConfigModel):
 class SamplingConfig(ConfigModel):
     """Effort of the methods that sample or integrate over the scales."""
 
-    draws: int | None = Field(
-        None,
-        ge=10,
-        description="nuts: draws per chain, None: 600; laplace, advi: points, None: 750",
-    )
+    draws: int = Field(750, ge=10, description="nuts: draws per chain; laplace, advi: points")
     tune: int = Field(100, ge=10, description="nuts: warm-up draws per chain")
     chains: int = Field(2, ge=1, description="nuts: chains, run side by side")
     target_accept: float = Field(0.65, gt=0.5, lt=1, description="nuts: acceptance aimed at")
@@ -107,7 +103,7 @@ class SamplingConfig(ConfigModel):
         None,
         ge=1,
         le=12,
-        description="nuts: doublings of a trajectory; None: 3, which is enough in whitened "
+        description="nuts: doublings of a trajectory; None: 2, which is enough in whitened "
         "coordinates, or 8 where there are too many of them to whiten",
     )
     advi_steps: int = Field(2_000, ge=100, description="advi: steps of the optimiser")
