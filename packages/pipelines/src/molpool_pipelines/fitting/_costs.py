@@ -167,9 +167,11 @@ class Planning:
         for name in self.names:
             cost = self.cost(name, self.several)
             seconds = (time - cost.said * self.predicted) / self.work(1)
-            share = (seconds - cost.fixed) / (cost.step * cost.steps) if cost.step else 0.0
-            found.append((share, -cost.fit, name, seconds))
-        _, _, name, seconds = max(found)
+            stepped = cost.step * cost.steps
+            share = (seconds - cost.fixed) / stepped if stepped else seconds / (cost.fit or 1.0)
+            # Where there is no time at all: what learns something of all rows in a few steps.
+            found.append((max(share, 0.0), name in STEPS, -cost.fit, name, seconds))
+        *_, name, seconds = max(found)
         return name, seconds
 
 
