@@ -214,7 +214,7 @@ class MultitaskMLP(MultitaskModel):
     def _member_means(self, X: NDArray[Any]) -> FloatArray:
         """Return each network's predictions, [k, N, T]."""
         parts = [X[at : at + PREDICTED_ROWS] for at in range(0, len(X), PREDICTED_ROWS)] or [X]
-        outputs = np.concatenate(
+        outputs: FloatArray = np.concatenate(
             [outputs_of(self._weights, self._scaling.transform(part)) for part in parts], axis=1
         )
         means = self._centre + self._spread * outputs
