@@ -16,12 +16,15 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -58,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         molecules(options.rows).write_csv(here / "m.csv")
-        molecules(options.rows).sample(options.rows // 50, seed=0).write_csv(here / "few.csv")
+        few = molecules(options.rows).sample(max(options.rows // 50, 40), seed=0)
+        few.write_csv(here / "few.csv")
         for i in range(3):
             retention_times(options.rows * 20).write_parquet(here / f"rt-{i}.parquet")
         train = f"train chemprop --data-path {here}/few.csv {MODEL} --training.epochs 1"
@@ -71,17 +75,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def same(name: str, command: str, here: Path, draw: random.Random) -> bool:
     """Run a command in the three ways, say what it took, and whether numbers are the same."""
     found: dict[str, dict[str, pl.DataFrame]] = {}
-    wall = 1.0
+    worked = 0.0
     for way in ("local", "dask", "killed"):
         out = here / f"{name}-{way}".replace(" ", "-")
-        out.mkdir()
         engine = "local" if way == "local" else "dask"
-        moment = draw.uniform(0.3, 0.9) * wall if way == "killed" else None
-        wall, cpu, killed = run(f"{command.format(here=here, out=out)} --engine {engine}", moment)
+        share = draw.uniform(0.05, 0.9)
+        while True:
+            out.mkdir()
+            at = share * worked if way == "killed" else None
+            took = run(f"{command.format(here=here, out=out)} --engine {engine}", at, draw)
+            if at is None or took.killed:
+                break
+            # It was over before: how long workers work varies on a busy machine.
+            share /= 2
+            shutil.rmtree(out)
+        worked = took.worked
         found[way] = dict(numbers(out))
         off = max(map(difference, found["local"].values(), found[way].values()), default=np.inf)
-        word = f"{way}, {killed} dead" if way == "killed" else way
-        print(f"{name}, {word}: {wall:.1f} s, {cpu:.1f} s of the processor, off by {off:.1g}")
+        word = f"{way} {at:.1f} s after its workers came" if at is not None else way
+        print(
+            f"{name}, {word}: {took.wall:.1f} s, {took.cpu:.1f} s of the processor, off {off:.1g}"
+        )
         sys.stdout.flush()
         if found[way].keys() != found["local"].keys() or off > 1e-10:
             print(f"{name}: DIFFERS")
@@ -89,29 +103,49 @@ def same(name: str, command: str, here: Path, draw: random.Random) -> bool:
     return True
 
 
-def run(command: str, kill_after: float | None = None) -> tuple[float, float, int]:
-    """Run a command; return seconds of the clock and of processors, and how many workers died."""
+class Took(NamedTuple):
+    """Seconds of the clock, of processors, and for which there were workers; how many were killed.
+
+    Seconds of processors are without those of a worker that was killed.
+    """
+
+    wall: float
+    cpu: float
+    worked: float
+    killed: int
+
+
+def run(command: str, kill_after: float | None = None, draw: random.Random | None = None) -> Took:
+    """Run a command, and kill one of its workers some seconds after they came."""
     app, *words = command.split()
     program = Path(sys.executable).with_name(f"molpool-{app}")
-    begun = time.monotonic()
+    begun, came = time.monotonic(), None
     process = subprocess.Popen([str(program), *words], stdout=subprocess.DEVNULL)
     killed = 0
     # Without reaping it, as wait4 below tells what it used.
     over = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while kill_after is not None and os.waitid(os.P_PID, process.pid, over) is None:
+    while os.waitid(os.P_PID, process.pid, over) is None:
         time.sleep(0.05)
-        if time.monotonic() - begun > kill_after and (workers := _workers(process.pid)):
-            workers[0].kill()
-            killed, kill_after = 1, None
+        workers = _workers(process.pid)
+        came = came or (time.monotonic() if workers else None)
+        late = came is not None and time.monotonic() - came > (kill_after or 0.0)
+        if kill_after is not None and draw is not None and workers and late and not killed:
+            draw.choice(workers).kill()
+            killed = 1
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(f"exit {os.waitstatus_to_exitcode(status)}: {command}")
-    return time.monotonic() - begun, used.ru_utime + used.ru_stime, killed
+    now = time.monotonic()
+    return Took(now - begun, used.ru_utime + used.ru_stime, now - (came or now), killed)
 
 
 def _workers(pid: int) -> list[psutil.Process]:
-    children = psutil.Process(pid).children(recursive=True)
-    return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def numbers(folder: Path) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from molpool_common._cli import (
     guarded,
+    interruption,
     parse_config,
     rewriting,
     take_config,
@@ -88,7 +89,31 @@ class TestGuarded:
 
     def test_interrupt(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert guarded("p", stop(KeyboardInterrupt())) == 130
-        assert capsys.readouterr().err == "\np: Interrupted.\n"
+        assert (
+            capsys.readouterr().err
+            == "\np: Interrupted. The same command starts again from the beginning.\n"
+        )
+
+    def test_a_second_interrupt_does_not_take_the_advice_away(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def stopped_twice() -> None:
+            with interruption("Go on with: p --resume"):
+                try:
+                    raise KeyboardInterrupt
+                finally:
+                    raise KeyboardInterrupt  # while the first is logged
+
+        assert guarded("p", stopped_twice) == 130
+        assert capsys.readouterr().err == "\np: Go on with: p --resume\n"
+
+    def test_the_innermost_advice_is_given(self) -> None:
+        with (
+            pytest.raises(KeyboardInterrupt, match="inner"),
+            interruption("outer"),
+            interruption("inner"),
+        ):
+            raise KeyboardInterrupt
 
     def test_interrupt_with_advice(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert guarded("p", stop(KeyboardInterrupt("Go on with: p --resume"))) == 130

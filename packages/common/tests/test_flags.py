@@ -9,7 +9,7 @@ from molpool_common._config import ConfigModel, validate_values
 from molpool_common._errors import InputError
 from molpool_common._flags import Alone, flag_names, has_flag, with_values
 from molpool_common._help import help_page
-from pydantic import Field
+from pydantic import Field, create_model
 
 
 class Below(ConfigModel):
@@ -155,6 +155,22 @@ class TestUnknown:
     def test_nothing_near(self) -> None:
         with pytest.raises(InputError, match=r"--help lists them"):
             parse("--qqqqqqqq", "1")
+
+    @pytest.mark.parametrize(
+        ("given", "key"),
+        [
+            ("artefacts", "runs"),
+            ("model-dir", "runs"),
+            ("data", "data_path"),
+            ("force", "overwrite"),
+        ],
+    )
+    def test_flag_of_another_command(self, given: str, key: str) -> None:
+        # The nearest by letters, as --formats for --artefacts, means something else.
+        model = create_model("C", formats=(str, "png"), forces=(int, 1), **{key: (str, "")})
+        there = key.replace("_", "-")
+        with pytest.raises(InputError, match=rf"'--{given}'\. Did you mean '--{there}'"):
+            parse_config(model, [f"--{given}", "a"], prog="p", description="d")
 
     def test_stray_word(self) -> None:
         with pytest.raises(InputError, match=r"arguments: expected --FLAG VALUE; found 'stray'"):

@@ -31,7 +31,8 @@ def _prepare(config: rt.PrepareConfig, path: Path, arguments: Sequence[str]) -> 
         prepared.write(run)
     files = [path / name for name in prepared.files]
     then = ("fit", "--data", *files, "--save-dir", "runs/rt")
-    if config.target_col not in prepared.rows.columns:
+    if config.like is not None or config.target_col not in prepared.rows.columns:
+        # Ids are those of an earlier table, to which a model was fitted.
         then = ("predict", "--artefact", "runs/rt", "--data", *files)
     steps = [("molpool-rt", *then)]
     answer(run=path, files=files, counts=prepared.counts, notes=prepared.notes, steps=steps)

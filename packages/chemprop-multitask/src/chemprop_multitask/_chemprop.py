@@ -4,7 +4,9 @@ from molpool_common import put_off
 
 with put_off(
     *("torch._dynamo", "scipy.signal", "sklearn.preprocessing", "sklearn.isotonic", "pandas"),
-    *("astartes", "astartes.molecules", "descriptastorus.descriptors"),
+    *("astartes", "astartes.molecules", "descriptastorus.descriptors", "scipy.optimize"),
+    # Half a second of SciPy's statistics, for descriptors of theirs.
+    *("cuik_molmaker.utils.descriptor_normalization", "cuik_molmaker.utils.fit_distribution"),
 ):
     from chemprop import nn as nn
     from chemprop.data import BatchMolGraph as BatchMolGraph

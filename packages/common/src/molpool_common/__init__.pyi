@@ -22,6 +22,7 @@ from ._chem import too_large as too_large
 from ._cli import INTERRUPTED as INTERRUPTED
 from ._cli import gathered as gathered
 from ._cli import guarded as guarded
+from ._cli import interruption as interruption
 from ._cli import parse_config as parse_config
 from ._cli import rewriting as rewriting
 from ._cli import take_config as take_config

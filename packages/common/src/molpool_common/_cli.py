@@ -73,7 +73,8 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown, untrusting:
             return body() or 0
     except KeyboardInterrupt as interrupt:
-        note = str(interrupt) or "Interrupted."
+        # Where there is a run to go on with, whoever wrote it says so.
+        note = str(interrupt) or "Interrupted. The same command starts again from the beginning."
         with suppress(KeyboardInterrupt):  # the user is impatient
             sys.stderr.write(f"\n{prog}: {note}\n")
         return INTERRUPTED
@@ -93,6 +94,29 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         if speaks():
             sys.stderr.write(f"{prog}: {printable(said)}\n")
         return code
+
+
+@contextmanager
+def interruption(note: str) -> Iterator[None]:
+    """Have whatever interrupts the block say how to go on.
+
+    Outside of all that writes when it is interrupted, so that a second Ctrl-C there does not take
+    the words away.
+
+    Parameters
+    ----------
+    note : str
+        What the user is told, unless something within has said it already.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        With the note, for one without words.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(str(interrupt) or note) from None
 
 
 def fault(error: Exception) -> tuple[int, str] | None:
@@ -383,11 +407,13 @@ def _todays_flag(argument: str, renamed: Mapping[str, str]) -> str:
     return renamed.get(flag.replace("_", "-"), flag) + equals + value
 
 
-_OF_INPUTS = (
-    *("--predictions", "--data-path", "--data"),
-    *("--run", "--runs", "--artefact", "--study-dir"),
-)
+_TABLES = ("--predictions", "--data-path", "--data")
+_RUNS = ("--run", "--runs", "--artefact", "--artefacts", "--model-dir", "--models", "--study-dir")
+_OF_INPUTS = (*_TABLES, *_RUNS)
 """Flags of what a command reads, of which a file or folder without a flag is one."""
+
+_ALIKE = (_TABLES, _RUNS, ("--output", "--save-path", "--save-dir"), ("--overwrite", "--force"))
+"""Flags of the same meaning in different commands."""
 
 
 def _unknown_argument(argument: str, model: type[BaseModel]) -> InputError:
@@ -400,9 +426,11 @@ def _unknown_argument(argument: str, model: type[BaseModel]) -> InputError:
             found=f"{argument!r}, which belongs to no flag",
             hint=f"Did you mean {known[0]} {shlex.quote(argument)}?" if known else None,
         )
-    flag = argument.partition("=")[0]
+    flag, names = argument.partition("=")[0], flag_names(model)
+    same = [name for group in _ALIKE if flag in group for name in group if name in names]
     # Two dashes would make any two flags alike.
-    close = nearest(flag.strip("-"), [name.strip("-") for name in flag_names(model)])
+    close = nearest(flag.strip("-"), [name.strip("-") for name in same or names])
+    close = close or (same[0].strip("-") if same else None)
     return InputError(
         "flag",
         expected="a known one",

@@ -312,9 +312,11 @@ def _dask(address: str | None) -> Iterator[Any]:
         # One thread each: RDKit's and torch's own calls hold or fill them. Of workers that die we
         # tell ourselves; all else that Dask would log are connections closed at the end.
         quiet = {"silence_logs": logging.CRITICAL, "dashboard_address": None}
+        # Its HTTP server is there without a dashboard; two clusters would ask for one port.
+        any_port = {"dashboard_address": "127.0.0.1:0"}
         with (
             config.set(_OF_THIS_MACHINE),
-            LocalCluster(threads_per_worker=1, **quiet) as cluster,
+            LocalCluster(threads_per_worker=1, scheduler_kwargs=any_port, **quiet) as cluster,
             Client(cluster) as client,
         ):
             yield client

@@ -1,5 +1,7 @@
 """Conformal intervals against their definition, MAPIE, and coverage in simulations."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -257,3 +259,20 @@ def test_how_far_one_calibration_set_may_be_off() -> None:
     found = np.quantile(covered, [0.025, 0.975])
     # The 17th of 20 rows; 4 000 draws tell these ends to some .01.
     np.testing.assert_allclose(coverage_range(20, 0.8), found, atol=0.02)
+
+
+LIGHT = """
+import sys
+import numpy as np
+from molpool_common import IntervalCalibration
+found = IntervalCalibration.fit(np.zeros((30, 1)), np.linspace(0, 1, 30)[:, None])
+assert np.isfinite(found.intervals(np.zeros((2, 1)), 0.9)[0]).all()
+assert "crepes" in sys.modules
+print({"pandas", "scipy.stats", "sklearn.neighbors"} & set(sys.modules))
+"""
+
+
+@pytest.mark.slow
+def test_intervals_come_without_what_only_other_parts_of_crepes_need():
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True)
+    assert done.stdout.split() == ["set()"], done.stdout + done.stderr

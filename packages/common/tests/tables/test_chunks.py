@@ -30,12 +30,23 @@ def test_frames_are_one_table(tmp_path: Path, name: str) -> None:
     assert read.equals(pl.concat(FRAMES))
 
 
-def test_a_frame_is_a_row_group(tmp_path: Path) -> None:
+def test_small_frames_are_joined_to_row_groups_and_wide_ones_are_not(tmp_path: Path) -> None:
     with frames_written(tmp_path / "t.parquet") as writer:
-        for frame in FRAMES:
-            writer.write(frame)
-    with pq.ParquetFile(tmp_path / "t.parquet") as file:
-        assert [file.metadata.row_group(k).num_rows for k in range(2)] == [2, 1]
+        for _ in range(40):
+            writer.write(ROWS.head(2048))
+    assert _groups(tmp_path / "t.parquet") == [1 << 16, 8 * 2048]
+    wide = pl.DataFrame({str(i): [0.5] * 1000 for i in range(2000)})
+    with frames_written(tmp_path / "wide.parquet") as writer:
+        for _ in range(5):
+            writer.write(wide)
+    # 16 MB each.
+    assert _groups(tmp_path / "wide.parquet") == [3000, 2000]
+
+
+def _groups(path: Path) -> list[int]:
+    with pq.ParquetFile(path) as file:
+        metadata = file.metadata
+        return [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])

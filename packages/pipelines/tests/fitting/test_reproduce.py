@@ -17,6 +17,7 @@ from molpool_pipelines.fitting import (
     reproduce,
     train_tabular,
 )
+from molpool_pipelines.runs import ENVIRONMENT, METRICS
 
 pytestmark = pytest.mark.slow
 
@@ -68,5 +69,27 @@ def test_the_same_table_gives_the_same_bits_and_another_is_told(
 def test_what_is_no_finished_run_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"RUN: expected the folder of a training run, with"):
         reproduce(ReproduceConfig(run=str(tmp_path)))
-    with pytest.raises(InputError, match="expected a new or empty folder"):
+    with pytest.raises(InputError, match=r"expected a new folder.*another --save-dir"):
         reproduce(ReproduceConfig(run=str(run), save_dir=str(run)))
+    (tmp_path / ENVIRONMENT).write_text('{"arguments": ["molpool-rt", "fit"]}')
+    (tmp_path / "config.resolved.yaml").write_text("data: [a.csv]\n")
+    (tmp_path / METRICS).write_text('{"model": "partial_pooling", "target": "rt", "rows": 9}')
+    with pytest.raises(InputError, match="found those of molpool-rt fit"):
+        reproduce(ReproduceConfig(run=str(tmp_path)))
+
+
+def test_an_interrupted_second_run_is_gone_on_with(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = tmp_path / "again"
+    config = ReproduceConfig(run=str(run), save_dir=str(again))
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("molpool_pipelines.fitting._tabular_run.choose_models", stop)
+        with pytest.raises(KeyboardInterrupt, match=f"reproduce {run} --save-dir {again}"):
+            reproduce(config)
+    assert (again / ENVIRONMENT).is_file()
+    assert reproduce(config)

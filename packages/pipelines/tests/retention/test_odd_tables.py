@@ -10,7 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError
-from molpool_pipelines.retention import EvaluateConfig, FitConfig, PrepareConfig, fit, prepare
+from molpool_pipelines.retention import (
+    EvaluateConfig,
+    FitConfig,
+    PredictConfig,
+    PrepareConfig,
+    fit,
+    predict,
+    prepare,
+)
 from molpool_pipelines.retention._splits import Splits
 from molpool_pipelines.retention._training import read_training
 from molpool_pipelines.tables import TableFiles
@@ -123,3 +131,79 @@ def test_acquisition_order_that_is_none_is_refused(rows, tmp_path):
     words = rows.with_columns(acquired=pl.lit("some day"))
     with pytest.raises(InputError, match="order_col"):
         read_training(written(tmp_path, words, order_col="acquired"))
+
+
+def raw_table(rows: pl.DataFrame) -> pl.DataFrame:
+    names = pl.col("species").replace_strict({0: "plasma", 1: "liver"}, return_dtype=pl.String)
+    return rows.select(
+        names.alias("matrix"), pl.col("comp_id").cast(pl.String).alias("compound"), "run", "rt"
+    )
+
+
+def prepared(folder: Path, table: pl.DataFrame, **keys: Any) -> Any:
+    table.write_csv(folder / "raw.csv")
+    columns = {"species_raw": "matrix", "cluster_raw": None, "compound_col": "compound"}
+    return prepare(PrepareConfig(data=[str(folder / "raw.csv")], **columns, **keys))
+
+
+def test_a_raw_table_is_sent_to_prepare(rows, tmp_path):
+    table = raw_table(rows)
+    for keys, found in (
+        ({"compound_col": "compound"}, "found none called 'species'"),
+        ({"group_col": "matrix", "compound_col": "compound"}, "names, as 'plasma'"),
+    ):
+        with pytest.raises(InputError, match=f"group_col.*{found}.*molpool-rt prepare makes"):
+            read_training(written(tmp_path, table, parent_col=None, **keys))
+
+
+def test_names_that_are_nearly_the_same_are_said(rows, tmp_path):
+    place = pl.int_range(pl.len())
+    spelt = pl.when(place == 0).then(pl.lit("Plasma")).when(place == 8).then(pl.lit("plasam"))
+    table = raw_table(rows)
+    notes = prepared(tmp_path, table.with_columns(matrix=spelt.otherwise("matrix"))).notes
+    said = "column 'matrix': 'Plasma' (1 rows) beside 'plasma', 'plasam' (1 rows) beside 'plasma':"
+    assert any(note.startswith(said) for note in notes)
+    assert not any("nearly the same" in note for note in prepared(tmp_path, table).notes)
+    # Compounds 0 to 3, and matrices with numbers, are alike by nature.
+    numbered = table.with_columns(matrix="matrix " + pl.col("run"))
+    assert not any("nearly the same" in note for note in prepared(tmp_path, numbered).notes)
+
+
+def test_a_later_table_with_new_names_says_so(rows, tmp_path):
+    table = raw_table(rows)
+    first = prepared(tmp_path, table)
+    with first.config.open_folder(tmp_path / "prepared", []) as run:
+        first.write(run)
+    later = table.with_columns(matrix=pl.col("matrix").str.replace("plasma", "Plasma"))
+    notes = prepared(tmp_path, later, like=str(tmp_path / "prepared")).notes
+    new = "names that earlier tables do not have get ids of their own: 'Plasma'."
+    assert any(new in note for note in notes)
+    assert any("'Plasma' (48 rows) beside 'plasma'" in note for note in notes)
+    assert not any("compound" in note for note in notes)
+
+
+def test_runs_in_seconds_among_runs_in_minutes_are_said(rows, tmp_path):
+    table = raw_table(rows)
+    assert not any("seconds" in note for note in prepared(tmp_path, table).notes)
+    late = pl.col("run").is_in(["r10", "r11"])
+    mixed = table.with_columns(rt=pl.when(late).then(60 * pl.col("rt")).otherwise("rt"))
+    notes = prepared(tmp_path, mixed).notes
+    assert any(
+        note.startswith("Times of 2 of 12 runs (r1") and "60 times" in note for note in notes
+    )
+
+
+def test_readings_far_from_those_of_the_fit_are_said(rows, tmp_path):
+    folder = tmp_path / "fit"
+    config = written(tmp_path, rows, save_dir=str(folder), calibrate={"enabled": "false"})
+    found = fit(config)
+    with config.open_folder(folder, []) as run:
+        found.write(run)
+    for factor, said in ((1, []), (60, ["96 of 96 rows", "IS_1", "another unit"])):
+        scaled = rows.with_columns(IS_1=factor * (10 + pl.col("IS_1")) - 10 * (factor == 1))
+        scaled.write_parquet(tmp_path / "new.parquet")
+        asked = {"artefact": str(folder), "data": [str(tmp_path / "new.parquet")]}
+        notes = predict(PredictConfig(**asked, output=str(tmp_path / f"{factor}.csv"))).notes
+        far = [note for note in notes if "readings of standards beyond" in note]
+        assert len(far) == bool(said)
+        assert all(word in far[0] for word in said)

@@ -28,7 +28,7 @@ SMILES = ["CCO", "c1ccccc1O", "no molecule", None]
 def run(demo_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = pl.read_csv(demo_csv)
     model = AutoRegressor(
-        model=["neighbours"],
+        model=["neighbours", "lightgbm"],
         features="maccs",
         options={"folds": 2, "baselines": "none"},
         save_dir=tmp_path_factory.mktemp("serve") / "<i>run",
@@ -55,6 +55,41 @@ class TestPredictions:
         first = found["rows"][0]
         assert first[columns["lower"]] < first[columns["predicted"]] < first[columns["upper"]]
         assert [row["error"] is None for row in found["rows"]] == [True, True, False, False]
+
+    def test_a_single_molecule_that_does_not_parse(self, client: TestClient) -> None:
+        answer = client.post("/predict", json={"smiles": ["no molecule"]})
+        assert answer.status_code == 200
+        (row,) = answer.json()["rows"]
+        assert row["LogP"] is None
+        assert row["error"]
+
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [
+            ({"smiles": "CCO"}, "smiles: Input should be a valid list; found 'CCO'"),
+            ({"smiles": ["C"], "level": 90}, "level: Input should be less than 1; found 90"),
+            ({"smiles": ["C"], "levl": 0.5}, "levl: Extra inputs are not permitted; found 0.5"),
+            ({"smils": ["C"]}, "smiles: Field required; found {'smils': ['C']}"),
+        ],
+    )
+    def test_what_is_not_understood_is_a_sentence(
+        self, client: TestClient, asked: dict[str, Any], said: str
+    ) -> None:
+        answer = client.post("/predict", json=asked)
+        assert (answer.status_code, answer.json()["detail"]) == (422, said)
+
+    def test_a_fault_of_ours_is_told_as_one(
+        self, service: PredictionService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(service, "predict", fail)
+        # The page takes what is no JSON for a server that was stopped.
+        asking = TestClient(build_app(service), raise_server_exceptions=False)
+        answer = asking.post("/predict", json={"smiles": ["C"]})
+        assert answer.status_code == 500
+        assert "a fault of ours, ZeroDivisionError" in answer.json()["detail"]
 
     def test_intervals_widen_with_the_level(self, client: TestClient) -> None:
         def width(level: float) -> float:
@@ -180,6 +215,16 @@ class TestPage:
 
 
 class TestCommand:
+    def test_ctrl_c_is_the_way_to_stop_it(
+        self, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt  # as uvicorn does, once it has answered
+
+        monkeypatch.setattr("uvicorn.Server.run", interrupted)
+        serve(ServeConfig(model_dir=str(run), port=0))
+        assert capsys.readouterr().out.endswith("Stopped.\n")
+
     def test_no_model(self) -> None:
         with pytest.raises(InputError, match="--model-dir"):
             serve(ServeConfig())

@@ -101,7 +101,7 @@ class ClassCalibration:
         return self._members(p, 0, level), self._members(p, 1, level)
 
     def _members(self, p: FloatArray, of_class: int, level: float) -> BoolArray:
-        from crepes import ConformalClassifier
+        from molpool_common.conformal._crepes import ConformalClassifier
 
         result = np.ones(p.shape, dtype=bool)
         for t, (scores, classes) in enumerate(zip(self.probabilities, self.classes, strict=True)):

@@ -297,7 +297,7 @@ class IntervalCalibration:
         strata: StrArray | None,
         weights: FloatArray | None,
     ) -> FloatArray:
-        from crepes import ConformalRegressor
+        from molpool_common.conformal._crepes import ConformalRegressor
 
         scores = self.scores[t]
         several = self.n_points[t] < len(scores)

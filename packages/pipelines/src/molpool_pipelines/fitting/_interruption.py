@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from molpool_common import RunFolder
+from molpool_common import RunFolder, interruption
 
 
 @contextmanager
@@ -21,14 +21,12 @@ def interruptible(run: RunFolder, command: str) -> Iterator[None]:
     KeyboardInterrupt
         On Ctrl-C or SIGTERM inside the block, with the command that goes on.
     """
-    with run:
+    go_on = f"molpool-train {command} --resume --save-dir {shlex.quote(str(run.path))}"
+    with interruption(f"Interrupted. Go on with: {go_on}"), run:
         try:
             yield
         except KeyboardInterrupt:
             # Checkpoints were written by the callbacks already; the log says only that the end is
             # not a crash.
             run.log("interrupted")
-            raise KeyboardInterrupt(
-                f"Interrupted. Go on with: molpool-train {command} --resume --save-dir "
-                f"{shlex.quote(str(run.path))}"
-            ) from None
+            raise

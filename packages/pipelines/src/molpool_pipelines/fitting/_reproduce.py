@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from molpool_pipelines.fitting._train import train_auto, train_chemprop, train_m
 from molpool_pipelines.runs import (
     CONFIG,
     ENVIRONMENT,
+    METRICS,
     TableRows,
     load_stored,
     read_metrics,
@@ -71,9 +73,17 @@ def reproduce(config: ReproduceConfig, *, arguments: Sequence[str] = ()) -> bool
     stored: Any = load_stored(model, folder / CONFIG)
     # The run of then is logged already; its copy is no further result.
     tracking = stored.tracking.model_copy(update={"enabled": False})
+    begun = _begun(again)
     # One that was gone on with begins anew here.
-    update = {"save_dir": str(again), "tracking": tracking, "resume": False}
-    train(stored.model_copy(update=update), name=again.name, arguments=arguments)
+    update = {"save_dir": str(again), "tracking": tracking, "resume": begun}
+    asked = ["reproduce", str(folder)]
+    asked += ["--save-dir", str(again)] if config.save_dir else []
+    try:
+        train(stored.model_copy(update=update), name=again.name, arguments=arguments)
+    except KeyboardInterrupt:
+        # Not what training says, after which nothing would be compared.
+        go_on = shlex.join(["molpool-train", *asked])
+        raise KeyboardInterrupt(f"Interrupted. Go on with: {go_on}") from None
     console = new_console()
     found = [*_other_rows(folder, again), *differences(folder, again)]
     answer(run=folder, again=again, equal=not found, differences=found)
@@ -106,6 +116,18 @@ def differences(one: Path, other: Path) -> list[str]:
         rows = f"{int(unequal.sum())} of {before.height} rows"
         said.append(f"{name}: {rows} differ{far}.")
     return said[:_NAMED] + ([f"... and {len(said) - _NAMED} columns."] if said[_NAMED:] else [])
+
+
+def _begun(again: Path) -> bool:
+    """Return whether the second run was interrupted, or refuse one that came to its end."""
+    if (again / METRICS).is_file():
+        raise InputError(
+            "save_dir",
+            expected="a new folder, or one in which this command was interrupted",
+            found=f"{str(again)!r}, which holds a finished run",
+            hint="Give another --save-dir.",
+        )
+    return (again / ENVIRONMENT).is_file()
 
 
 def _command(folder: Path) -> str:

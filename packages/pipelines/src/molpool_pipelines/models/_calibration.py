@@ -513,11 +513,12 @@ def difficulty_features(
 ) -> DifficultyFeatures:
     """Return the features that are there; a row without one has the mean of the others."""
     found: dict[str, FloatArray] = {}
-    if sd is not None and np.isfinite(sd).any():
+    # Of no rows, as where nothing of a request parses, they are what they are of others.
+    if sd is not None and (not sd.size or np.isfinite(sd).any()):
         found["sd"] = sd
     if distance is not None:
         found["distance"] = np.broadcast_to(distance[:, None] + NEAR, shape)
     if not found:
         return DifficultyFeatures((), None)
-    filled = [np.where(np.isfinite(v), v, np.nanmean(v)) for v in found.values()]
+    filled = [np.where(np.isfinite(v), v, np.nanmean(v)) if v.size else v for v in found.values()]
     return DifficultyFeatures(tuple(found), np.stack(filled, axis=2))

@@ -85,6 +85,9 @@ class Blend:
             Predict the values behind the assays, which may lie beyond their limits.
         """
         n_tasks = self.weights.shape[1]
+        if not len(molecules.smiles):
+            # A request or a chunk of a table in which nothing parses; members refuse no rows.
+            return np.empty((0, n_tasks)), np.empty((0, n_tasks))
         means, sds = [], []
         seen = self._seen(molecules)
         for member, own, with_sd in zip(self.members, seen, self.with_sd, strict=True):

@@ -40,6 +40,8 @@ from molpool_pipelines.retention._covariates import (
     lacking,
     run_names,
 )
+from molpool_pipelines.retention._identifiers import id_column
+from molpool_pipelines.retention._plausible import FarReadings
 from molpool_pipelines.tables import TableChunk, TableFiles
 
 _LOW = 0xFFFFFFFF
@@ -134,7 +136,7 @@ class Artefact:
                 # A raw table has its standards as rows.
                 hint=PREPARE if set(fitted) <= set(missing) else CENTER,
             )
-        table.require(self.group_col, "group_col")
+        id_column(table, self.group_col, "group_col")
 
     def center(self, name: str) -> float:
         """Return the mean of a covariate over the training rows.
@@ -235,7 +237,7 @@ class BatchReader:
         for artefact in artefacts:
             artefact.require(table, gone)
         self.table, self.config = table, config
-        self.compound = table.require(config.compound_col, "compound_col")
+        self.compound = id_column(table, config.compound_col, "compound_col")
         self.groups = list(dict.fromkeys(a.group_col for a in artefacts))
         self.parent = config.parent_col if config.parent_col in table else None
         # The union over the artefacts: each row is read once for all of them.
@@ -245,6 +247,11 @@ class BatchReader:
         self.extra, self.descriptors = list(extra), descriptors
         effects = [a.summaries.runs for a in artefacts]
         self.runs = list(dict.fromkeys(e.column for e in effects if e and e.column in table))
+        self.far = [FarReadings.of(a.name, a.summaries) for a in artefacts]
+
+    def notes(self) -> list[str]:
+        """Return what is said of the rows read so far."""
+        return [note for far in self.far for note in far.notes()]
 
     @property
     def id_columns(self) -> list[str]:
@@ -279,6 +286,8 @@ class BatchReader:
         ids |= {group: read(group, ()).keys >> 32 for group in others} | {first: rows.keys >> 32}
         # The last column is the stand-in target.
         frame = pl.DataFrame(rows.values[:, :-1], schema=self.numeric)
+        for far in self.far:
+            far.add(frame if gaps is None else frame.filter(gaps.is_null()))
         frame = frame.with_columns(pl.Series(name, ids[name]) for name in self.id_columns)
         if self.with_gaps and self.parent is not None and unknown is not None:
             # A group may be placed without its supercategory.

@@ -252,7 +252,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     scores = _Scores(config)
     scores.add(table, artefacts, progress, f"Evaluating on {table.name}")
     seen = _seen_runs(table, config.run_col, artefacts)
-    return scores.evaluation([*table.notes(), *seen])
+    return scores.evaluation([*table.notes(), *seen, *scores.notes])
 
 
 def _seen_runs(table: TableFiles, run_col: str | None, artefacts: Sequence[Artefact]) -> list[str]:
@@ -348,6 +348,7 @@ class _Scores:
         self.strata = list[pl.DataFrame]()
         self.rejected = Rejected()
         self.calibrated = dict[str, bool]()
+        self.notes = list[str]()
 
     def add(
         self,
@@ -400,6 +401,7 @@ class _Scores:
                     self.drift.append(drift_sums(a, batch, reader, run, *of_rows))
                 self.strata += strata_sums(a, batch, config.target_col, strata, *of_rows)
         self._check(found, table)
+        self.notes = reader.notes()
         for artefact in artefacts:
             there = artefact.summaries.calibration is not None
             self.calibrated[artefact.name] = self.calibrated.get(artefact.name, True) and there

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
-from molpool_common import ConfigModel, IdKind, InputError, checked
+from molpool_common import MISSING, ConfigModel, IdKind, InputError, checked, did_you_mean
 from rt_ridge import Imputer, MappingColumns, check_ids, map_species
 
 from molpool_pipelines.tables import TableFiles
@@ -20,6 +20,9 @@ SPECIES, CLUSTER, COMPOUND = "species_raw", "species_group_raw", "compound_raw"
 Config = TypeVar("Config", bound=ConfigModel)
 
 RECORD, MAPPING, COMPOUNDS = "prepared.json", "mapping.csv", "compounds.csv"
+
+_LOOKED_AT = 1000
+"""Rows by which names are told from ids."""
 
 NAMED = {SPECIES: "species", CLUSTER: "species_cluster", COMPOUND: "comp_id"}
 """Columns of ids by those of their names, as a preparation calls them."""
@@ -231,6 +234,31 @@ class PreparedNames:
         text = ids.cast(pl.String)
         named = ids.replace_strict(known, default=None, return_dtype=pl.String) if known else text
         return named.fill_null(text).alias(column)
+
+
+RAW = "Of a raw table molpool-rt prepare makes rows with ids."
+
+
+def id_column(table: TableFiles, name: str, key: str) -> str:
+    """Return a column of ids, or raise `InputError` where it is not there or holds names."""
+    expected = "a column of ids, as molpool-rt prepare gives them"
+    if name not in table:
+        raise InputError(
+            key,
+            expected=expected,
+            found=f"none called {name!r}",
+            where=table.name,
+            hint=f"{did_you_mean(name, table.columns)} {RAW}",
+        )
+    start = next(iter(table.chunks([name], _LOOKED_AT, rows=_LOOKED_AT)), None)
+    if start is not None and start.frame[name].dtype == pl.String:
+        words = start.frame[name].str.strip_chars()
+        words = words.filter(~words.is_in(MISSING)).drop_nulls()
+        # A number among them is a slip, which is said by its row.
+        if len(words) and words.cast(pl.Float64, strict=False).null_count() == len(words):
+            found = f"names, as {words[0]!r}, in column {name!r}"
+            raise InputError(key, expected=expected, found=found, where=table.name, hint=RAW)
+    return name
 
 
 def as_prepared(config: Config, table: TableFiles) -> Config:

@@ -242,7 +242,7 @@ class RowPredictor:
 
     def notes(self) -> list[str]:
         """Return how the table was read, what it lacks, and what intervals rest on."""
-        said = [*self.reader.table.notes(), *self.reader.rows.notes]
+        said = [*self.reader.table.notes(), *self.reader.rows.notes, *self.reader.notes()]
         calibration = self.artefact.summaries.calibration
         if calibration is None:
             return [*said, "Intervals are the model's own, not calibrated on runs held out."]

@@ -30,7 +30,7 @@ from molpool_pipelines.retention._identifiers import (
     Identifiers,
     Previous,
 )
-from molpool_pipelines.retention._plausible import OddTimes
+from molpool_pipelines.retention._plausible import OddTimes, alike_names, two_units
 from molpool_pipelines.retention._raw import RawTable, read_raw
 from molpool_pipelines.retention._rejected import Rejected
 from molpool_pipelines.runs import write_rejected
@@ -70,6 +70,7 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
     frame = _complete(config, frame, raw.covariates, counts, rejected)
     if raw.has_target:
         raw.notes.extend(_doubtful(config, frame))
+    raw.notes.extend(_alike(config, frame, previous))
     return _identified(config, raw, frame, imputer, previous, counts, rejected)
 
 
@@ -237,6 +238,7 @@ def _doubtful(config: PrepareConfig, frame: pl.DataFrame) -> list[str]:
     odd.add(frame[config.target_col], frame[ROW])
     notes = odd.notes()
     if config.run_col in frame.columns:
+        notes += two_units(*(frame[c] for c in (config.target_col, COMPOUND, config.run_col)))
         same = [config.run_col, SPECIES, COMPOUND, config.target_col]
         measured = frame.drop_nulls(same)
         repeated = measured.filter(~pl.struct(same).is_first_distinct())
@@ -246,6 +248,21 @@ def _doubtful(config: PrepareConfig, frame: pl.DataFrame) -> list[str]:
                 f" the last digit (rows {listed(repeated[ROW].to_list())}): is a file read twice?"
             )
     return notes
+
+
+def _alike(config: PrepareConfig, frame: pl.DataFrame, previous: Previous | None) -> list[str]:
+    """Return what is said of names that may be others misspelt."""
+    columns = {
+        SPECIES: (config.species_raw, previous and previous.species.ids),
+        CLUSTER: (config.cluster_raw, previous and previous.clusters.ids),
+        COMPOUND: (config.compound_col, previous and previous.compounds.ids),
+    }
+    return [
+        note
+        for name, (column, known) in columns.items()
+        if column is not None
+        for note in alike_names(column, frame[name].cast(pl.String), known, slips=name != COMPOUND)
+    ]
 
 
 # --- ids, and the table that comes out ---

@@ -59,7 +59,7 @@ from molpool_pipelines.retention._held_out import (
     read_held_out,
     read_rows,
 )
-from molpool_pipelines.retention._identifiers import as_prepared
+from molpool_pipelines.retention._identifiers import as_prepared, id_column
 from molpool_pipelines.retention._plausible import OddTimes
 from molpool_pipelines.tables import TableFiles
 
@@ -221,7 +221,8 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
         If a column is missing.
     """
     config = as_prepared(config, table)
-    group = table.require(config.group_column, "group_col")
+    group = id_column(table, config.group_column, "group_col")
+    compound = id_column(table, config.compound_col, "compound_col")
     covariates = matching_covariates(everywhere(table), config.covariates)
     if config.absent_covariates == "error":
         # A covariate that some files lack would be left out in silence.
@@ -241,7 +242,7 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
     if parent == group or (parent not in table and not _needs_parents(config)):
         parent = None
     if parent is not None:
-        table.require(parent, "parent_col")
+        id_column(table, parent, "parent_col")
     if config.run_effects != "none":
         _refuse_without_runs(config, table)
     if config.calibrate.enabled == "true":
@@ -249,7 +250,7 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
     return Columns.of(
         covariates,
         group=group,
-        compound=table.require(config.compound_col, "compound_col"),
+        compound=compound,
         parent=parent,
         target=table.require(config.target_col, "target_col"),
     )

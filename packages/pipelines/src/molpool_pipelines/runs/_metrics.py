@@ -240,6 +240,8 @@ def read_metrics(path: str | Path) -> Metrics:
     file = checked(path / METRICS if path.is_dir() else path)
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
+        if "model" in data and "target" in data:
+            raise ValueError("those of molpool-rt fit")
         return Metrics.model_validate(data if "schema_version" in data else _of_earlier(data))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

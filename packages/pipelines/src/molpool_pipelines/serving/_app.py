@@ -14,10 +14,11 @@ from typing import Any
 
 import polars as pl
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import escape
 from molpool_common import InputError, read_table
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -30,6 +31,9 @@ Next = Callable[[Request], Awaitable[Response]]
 
 class Question(BaseModel):
     """Molecules to predict."""
+
+    # A misspelt key would be left out of account in silence.
+    model_config = ConfigDict(extra="forbid")
 
     smiles: list[str | None] = Field(description="molecules; one that does not parse has a reason")
     level: float = Field(LEVEL, gt=0, lt=1, description="share of molecules that intervals cover")
@@ -130,6 +134,18 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(InputError)
     def refused(_: Request, error: Exception) -> Response:
         return _said(422, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def not_understood(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        return _said(422, f"{where}: {first['msg']}; found {repr(first['input'])[:80]}")
+
+    @app.exception_handler(Exception)
+    def failed(_: Request, error: Exception) -> Response:
+        # Its traceback stands where the server was started.
+        return _said(500, f"a fault of ours, {type(error).__name__}; the server's screen has more")
 
     @app.exception_handler(TooBusyError)
     def busy(_: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from molpool_common import InputError
@@ -55,7 +56,10 @@ def serve(config: ServeConfig) -> None:
         soft_wrap=True,
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
-    server.run(sockets=[listening])
+    # It ends what it is answering, and then raises the signal that stopped it again.
+    with listening, suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+    console.print("Stopped.")
 
 
 def _socket(host: str, port: int) -> socket.socket:

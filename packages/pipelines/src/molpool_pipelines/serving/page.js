@@ -112,6 +112,8 @@ at("form").addEventListener("submit", async (event) => {
 
 async function send(file) {
   const query = new URLSearchParams({ name: file.name, level: at("level").value });
+  const column = at("column").value.trim();
+  if (column) query.set("smiles_column", column);
   const answer = await ask("table?" + query, file, { "Content-Type": "application/octet-stream" });
   if (!answer) return;
   const text = await answer.text();

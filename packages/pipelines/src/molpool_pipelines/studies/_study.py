@@ -22,6 +22,7 @@ from molpool_common import (
     checked,
     default_folder,
     dump_config,
+    interruption,
     tell,
     without_secrets,
 )
@@ -439,14 +440,13 @@ def _work(
             else:
                 supervise(worker, queue, worker.config.workers, recorder.update)
     except KeyboardInterrupt:
-        recorder.update()
-        # Tables and best.yaml, but no page: who pressed Ctrl-C does not wait for figures.
-        recorder.write(recorder.snapshot())
-        run.log("interrupted")
-        raise KeyboardInterrupt(
-            f"Interrupted. Trials that ran are retried: repeat the command with "
-            f"--save-dir {run.path} to go on."
-        ) from None
+        again = f"repeat the command with --save-dir {run.path} to go on."
+        with interruption(f"Interrupted. Trials that ran are retried: {again}"):
+            recorder.update()
+            # Tables and best.yaml, but no page: who pressed Ctrl-C does not wait for figures.
+            recorder.write(recorder.snapshot())
+            run.log("interrupted")
+            raise
     except HPOError:
         # Also where all failed: the page lists the errors.
         _finish(recorder, run, tracker)

@@ -51,8 +51,6 @@ class Wanted:
     counted : bool
         Whether molecules are counted only: SMILES then go by some thousand at a time, and memory
         holds keys of molecules, so that the table may be larger than memory.
-    names : sequence of str or None
-        Columns that are used besides that of SMILES, where not all of them are.
     """
 
     config: DataConfig
@@ -65,7 +63,6 @@ class Wanted:
     read: ReadConfig | None = None
     strata_column: str | None = None
     counted: bool = False
-    names: Sequence[str] | None = None
 
     @property
     def strict(self) -> bool:

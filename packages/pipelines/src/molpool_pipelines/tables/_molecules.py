@@ -588,11 +588,31 @@ def _read_source(source: SourceConfig, wanted: Wanted, tasks: Sequence[str]) -> 
         frame, reading = open_table(path, wanted.read)
         return _Table(source, frame, frame.columns, where, columns, reading.sentences())
     header = TableFiles.find([path], read=wanted.read).columns
-    # Without any the number of rows would not be known.
-    names = header if wanted.names is None else wanted.names
-    used = [c for c in header if c in names and c != source.smiles_column] or header[:1]
+    used = _used(source, wanted, columns, header)
     frame, reading = open_table(path, wanted.read, names=used)
     return _Table(source, frame, header, where, columns, reading.sentences())
+
+
+def _used(
+    source: SourceConfig,
+    wanted: Wanted,
+    columns: Sequence[ColumnSource | None],
+    header: Sequence[str],
+) -> list[str]:
+    """Return the columns that are read besides that of SMILES; all where one is missing."""
+    config, known = wanted.config, [c for c in columns if c is not None]
+    needed = {source.id_column, *(c.column for c in known), *(c.modifier for c in known)}
+    needed |= {wanted.strata_column, None if source.quality else wanted.quality_column}
+    times = config.time_column if config.split_type == "time" else None
+    # Rows that only train are never split.
+    needed |= {config.split_column, config.group_column, times} if source.hold_out else set()
+    suffix = source.modifier_suffix
+    signs = set() if suffix is None else {c.column + suffix for c in known}.intersection(header)
+    # A message names the nearest of all columns.
+    missing = needed - {None, *header} or (suffix is not None and not signs)
+    names = header if missing else needed | signs | {config.group_column}
+    # Without any the number of rows would not be known.
+    return [c for c in header if c in names and c != source.smiles_column] or [*header[:1]]
 
 
 def _path(source: SourceConfig) -> Path:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common import InputError, MoleculeTable, load_config, read_table
+from molpool_common import InputError, MoleculeTable, load_config, open_table, read_table
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
-from molpool_pipelines.tables import DataConfig, TableConfig, load_molecules
+from molpool_pipelines.tables import DataConfig, TableConfig, _molecules, load_molecules
 from molpool_pipelines.tables.profile._page import describe
 from molpool_pipelines.tables.profile._reading import (
     Columns,
@@ -199,6 +201,48 @@ def test_a_configuration_is_described_as_it_is_trained(tmp_path: Path, keys: str
             np.testing.assert_array_equal(ours, theirs)
     assert (trained.censoring is not None) == ("modifier" in keys)
     assert ("A 1 <" in " ".join(described.notes)) == ("modifier" in keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "used"),
+    [
+        ("", ["A", "B"]),
+        ("modifier_columns: {A: sign}, id_column: Name", ["Name", "A", "sign", "B"]),
+        ("modifier_suffix: ' sign', split_column: side", ["A", "A sign", "B", "side"]),
+        ("split_type: time, time_column: year, group_column: Name", ["Name", "A", "B"]),
+    ],
+)
+def test_a_configuration_reads_the_columns_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, used: list[str]
+) -> None:
+    table, path = tmp_path / "t.csv", tmp_path / "run.yaml"
+    table.write_text(
+        "smiles,Name,A,A sign,sign,B,side,year,more\n"
+        "CCO,x,1,<,>,2,train,2001,\nCCC,y,2,,=,3,test,2002,\n"
+    )
+    path.write_text(
+        f"data_path: {table}\ndata: {{smiles_column: smiles, target_columns: [A, B], {keys}}}\n"
+    )
+    read: list[Sequence[str] | None] = []
+
+    def spied(*args: Any, names: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        read.append(names)
+        return open_table(*args, names=names, **kwargs)
+
+    monkeypatch.setattr(_molecules, "open_table", spied)
+    read_configured(path, None)
+    assert read == [used]
+
+
+@pytest.mark.parametrize("key", ["id_column: Mame", "group_column: Mame"])
+def test_the_nearest_of_all_columns_is_named(tmp_path: Path, key: str) -> None:
+    table, path = tmp_path / "t.csv", tmp_path / "run.yaml"
+    table.write_text("smiles,Name,A\nCCO,x,1\nCCC,y,2\n")
+    path.write_text(
+        f"data_path: {table}\ndata: {{smiles_column: smiles, target_columns: [A], {key}}}\n"
+    )
+    with pytest.raises(InputError, match="'Name'"):
+        read_configured(path, None)
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,6 @@ def read_named(
         target_key="--target-columns",
         read=read,
         counted=True,
-        names=[name for name in (chosen.identity, chosen.quality, *chosen.targets) if name],
     )
     facts = {} if source_name == DEMO else _facts(source_name, looked_at, chosen, read)
     loaded, training = _checked([source], wanted, command)
