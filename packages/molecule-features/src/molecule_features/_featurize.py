@@ -16,7 +16,6 @@ from molecule_features._molecules import Molecules, distinct
 from molecule_features._registry import FeatureSet
 from molecule_features._running import MAX_SECONDS, Part, Progress, compute
 
-
 _ROWS = 4096
 """That are joined at a time."""
 
