@@ -3,11 +3,14 @@
 Tables and splits: ExpansionRx by time (rolling origins inside the first 80 % of the rows, which
 follow time; `--last` scores the last 20 %, to be looked at once per recipe), Biogen and AqSolDB by
 scaffold, PXR by clusters of similar molecules and by series around its potent ones (`pxr
-analogues`), EUOS25 and Tox21 by scaffold. Features are computed
+analogues`), EUOS25 and Tox21 by scaffold; tables in raw units, on which scales are chosen, by
+scaffold inside what commands train on. Features are computed
 once and not counted in CPU seconds. ADMET-AI's networks learned AqSolDB: there `--features` leaves
 them out. Each result is a line of JSON, so that a study goes on where it
 was stopped; `--write` makes a table of them for a page, `--figure` draws error against CPU seconds.
+`--page` runs what the page on accuracy reports.
 
+    uv run python studies/accuracy.py --page --results runs/accuracy.jsonl --figure accuracy.svg
     uv run python studies/accuracy.py --tables biogen --models mlp gp --results runs/accuracy.jsonl
     uv run python studies/accuracy.py --results runs/accuracy.jsonl --write accuracy.csv \
         --figure accuracy.svg
@@ -16,7 +19,7 @@ was stopped; `--write` makes a table of them for a page, `--figure` draws error 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import process_time
@@ -27,7 +30,16 @@ import polars as pl
 import torch
 from accuracy_tables import TABLES, TIERS, Rows, related_tables, rows_of
 from graph_members import tuned_admet
-from molpool_common import OKABE_ITO, FloatArray, IntArray, new_figure, task_metrics
+from molpool_common import (
+    OKABE_ITO,
+    FloatArray,
+    IntArray,
+    ScaleName,
+    from_scale,
+    new_figure,
+    task_metrics,
+    to_scale,
+)
 from molpool_pipelines.fitting import (
     FEATURES,
     RelatedTable,
@@ -45,7 +57,7 @@ from molpool_pipelines.models import (
     fit_member,
     predict_member,
 )
-from molpool_pipelines.tables import fold_rows
+from molpool_pipelines.tables import fold_rows, suggested_scale
 from sampling_core import JointSamplingConfig
 from study_results import Results, table
 
@@ -72,8 +84,12 @@ class Variant:
         How rows are drawn.
     related : {"", "surrogate", "heads", "pretraining"}
         How the related table is used.
+    surrogate : str
+        Kind of model that learns a related table for `surrogate`.
     weighed : bool
         Whether labels weigh by their own standard errors, where the table has them.
+    scaled : bool
+        Whether tasks of a long tail are learnt as logarithms, as `molpool-train auto` chooses them.
     """
 
     member: MemberName
@@ -81,7 +97,9 @@ class Variant:
     features: str = FEATURES
     sampling: JointSamplingConfig | None = None
     related: str = ""
+    surrogate: MemberName = "mlp"
     weighed: bool = False
+    scaled: bool = False
 
 
 ONE: Mapping[str, Any] = {"members": 1}
@@ -133,12 +151,31 @@ VARIANTS: dict[str, Variant] = {
     "lightgbm, weighed": Variant("lightgbm", weighed=True),
     "gp, related as features": Variant("gp", related="surrogate"),
     "lightgbm, related as features": Variant("lightgbm", related="surrogate"),
+    "mlp, weighed, related by trees": Variant(
+        "mlp", ONE, related="surrogate", surrogate="lightgbm", weighed=True
+    ),
+    "gp, related by trees": Variant("gp", related="surrogate", surrogate="lightgbm"),
+    "lightgbm, related by trees": Variant("lightgbm", related="surrogate", surrogate="lightgbm"),
+    "xgboost, 2D and counts": Variant("xgboost", features=PLAIN_FEATURES),
+    "catboost, 2D and counts": Variant("catboost", features=PLAIN_FEATURES),
+    "mlp, 2D and counts, scaled": Variant("mlp", ONE, PLAIN_FEATURES, scaled=True),
+    "lightgbm, 2D and counts, scaled": Variant("lightgbm", features=PLAIN_FEATURES, scaled=True),
 }
+BY_TREES = (
+    "mlp, weighed, related by trees", "gp, related by trees", "lightgbm, related by trees"
+)  # fmt: skip
+WITH_SCREEN = "three, related by trees"
+WITH_GRAPH = "three, related by trees, and chemprop"
+
 BLENDS: dict[str, tuple[str, ...]] = {
     "mlp of 4 + gp": ("mlp of 4", "gp"),
     "mlp of 4 + gp + lightgbm": ("mlp of 4", "gp", "lightgbm"),
     "mlp + gp": ("mlp", "gp"),
+    "mlp + lightgbm, 2D and counts": ("mlp, 2D and counts", "lightgbm, 2D and counts"),
     "mlp + gp + lightgbm": ("mlp", "gp", "lightgbm"),
+    "mlp of 4 + gp, no limits": ("mlp of 4", "gp, no limits"),
+    WITH_SCREEN: BY_TREES,
+    WITH_GRAPH: (*BY_TREES, "chemprop, related as heads"),
     "mlp + gp, related as features": ("mlp, related as features", "gp, related as features"),
     "mlp + gp + lightgbm, related as features": (
         "mlp, related as features",
@@ -147,6 +184,59 @@ BLENDS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Plain means, of models that are fitted anyway."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which models are scored on which folds.
+
+    Parameters
+    ----------
+    tables, models : tuple of str
+        Of `TABLES`, and of `VARIANTS` and `BLENDS`.
+    seeds : tuple of int
+        Of models and folds.
+    folds : int or None
+        Of each seed; None: all.
+    features : str or None
+        Of all models, instead of each one's own.
+    last : bool
+        Whether the last 20 % of ExpansionRx are scored.
+    """
+
+    tables: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    folds: int | None = None
+    features: str | None = None
+    last: bool = False
+
+
+TREES = ("lightgbm, 2D and counts", "xgboost, 2D and counts", "catboost, 2D and counts")
+IN_UNITS = ("expansionrx raw", "biogen raw", "pxr emax", "rat clearance raw", "mouse clearance raw")
+SCALED = ", scaled"
+PLAIN = ("mlp, 2D and counts", "lightgbm, 2D and counts")
+THREE = ("mlp", "gp", "lightgbm")
+
+PAGE = (
+    Run(("expansionrx",), ("mlp of 4", "gp, no limits", "mlp of 4 + gp, no limits"), last=True),
+    Run(("biogen",), ("mlp of 4",)),
+    Run(("biogen",), ("mean", *THREE, "mlp of 4", "mlp of 4 + gp"), folds=1, features=NO_ADMET),
+    Run(("aqsoldb split",), (*THREE, "mlp + gp", "mlp + gp + lightgbm"), (0, 1, 2), None, NO_ADMET),
+    Run(("aqsoldb split",), ("lightgbm, 2D and counts",), (0, 1, 2, 3, 4)),
+    Run(
+        ("pxr analogues",),
+        (
+            "mean", *THREE, "mlp, weighed", *BY_TREES, "chemprop, related as heads",
+            WITH_SCREEN, WITH_GRAPH,
+        ),
+        features=NO_ADMET,
+    ),
+    Run(("euos25", "tox21"), (*PLAIN, "mlp + lightgbm, 2D and counts"), folds=1),
+    Run(("biogen", "aqsoldb split", "pxr analogues"), TREES, (0, 1), folds=1),
+    Run(IN_UNITS, (*PLAIN, *(f"{name}{SCALED}" for name in PLAIN)), (0, 1, 2)),
+)  # fmt: skip
+"""What the page on accuracy reports."""
 
 
 class Fold:
@@ -164,6 +254,8 @@ class Fold:
         Of trees.
     features : str or None
         Featurisers of all models, instead of each one's own.
+    kept : Path or None
+        Beginning of the files of predictions, which a later run blends without fitting.
     """
 
     def __init__(
@@ -174,7 +266,9 @@ class Fold:
         seed: int,
         threads: int,
         features: str | None = None,
+        kept: Path | None = None,
     ) -> None:
+        self._kept = kept
         self._rows, self._train, self._val = rows, train, val
         self._seed, self._threads, self._features = seed, threads, features
         self._said: dict[str, tuple[FloatArray, float]] = {}
@@ -182,6 +276,10 @@ class Fold:
 
     def said(self, name: str) -> tuple[FloatArray, float]:
         """Return the predictions of a variant and its CPU seconds."""
+        file = None if self._kept is None else Path(f"{self._kept}, {name}.npz")
+        if name not in self._said and file is not None and file.exists():
+            there = np.load(file)
+            self._said[name] = there["predicted"], float(there["seconds"])
         if name not in self._said:
             if name in BLENDS:
                 parts = [self.said(part) for part in BLENDS[name]]
@@ -198,6 +296,9 @@ class Fold:
                 predicted = self._fitted(variant)
                 # Features are not counted, surrogates are, for each model that takes them.
                 self._said[name] = predicted, shared + process_time() - start
+                if file is not None:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    np.savez(file, predicted=predicted, seconds=self._said[name][1])
         return self._said[name]
 
     def score(self, name: str) -> dict[str, Any]:
@@ -213,12 +314,18 @@ class Fold:
             if value is not None:
                 errors[task] = value if of["type"] == "regression" else 1 - value
                 labels[task] = of["n"]
-        return {"errors": errors, "labels": labels, "seconds": seconds}
+        scored = {"errors": errors, "labels": labels, "seconds": seconds}
+        if name in VARIANTS and VARIANTS[name].scaled:
+            scales = zip(self._rows.table.task_names, self._scales(VARIANTS[name]), strict=True)
+            scored["scaled"] = [task for task, scale in scales if scale != "none"]
+        return scored
 
     def _fitted(self, variant: Variant) -> FloatArray:
         rows, features = self._rows, self._rows.features(variant.features)
         X, blocks = features.values, features.blocks
         fit = rows.table.take(self._train)
+        scales = self._scales(variant)
+        fit = replace(fit, targets=to_scale(fit.targets, scales))
         if variant.related == "surrogate":
             for one, columns in self._columns(variant)[0]:
                 blocks = with_columns(blocks, one, X.shape[1])
@@ -226,7 +333,7 @@ class Fold:
         heads = self._related(variant) if variant.related == "heads" else []
         learnt = with_heads(X[self._train], fit, rows.kinds, heads, HEAD_WEIGHT)
         options = dict(variant.options)
-        if variant.member in ("lightgbm", "forest"):
+        if variant.member in ("lightgbm", "forest", "xgboost", "catboost"):
             options["n_jobs"] = self._threads
         names = tuple(map(str, range(len(learnt.kinds))))
         if variant.member == "chemprop":
@@ -248,7 +355,12 @@ class Fold:
         known = Molecules(smiles, learnt.X)
         other = Molecules(rows.table.take(self._val).modelled, X[self._val])
         fit_member(model, known, learnt.y, censoring=None, sample_weight=weights, sampler=sampler)
-        return predict_member(model, other, with_sd=False)[0][:, : len(rows.kinds)]
+        predicted = predict_member(model, other, with_sd=False)[0][:, : len(rows.kinds)]
+        return from_scale(predicted, scales)
+
+    def _scales(self, variant: Variant) -> list[ScaleName]:
+        fit = self._rows.table.take(self._train)
+        return [suggested_scale(y) if variant.scaled else "none" for y in fit.targets.T]
 
     def _pretrained(self, variant: Variant) -> MultitaskMLP:
         """Return a network of the related table alone."""
@@ -266,17 +378,19 @@ class Fold:
 
     def _columns(self, variant: Variant) -> tuple[list[Any], float]:
         """Return each related table with its predictions of all rows, and CPU seconds."""
-        if variant.features not in self._surrogates:
+        key = f"{variant.surrogate} {variant.features}"
+        if key not in self._surrogates:
             features = self._rows.features(variant.features)
             tables = self._related(variant)
             start = process_time()
             found = [
-                (one, self._surrogate(one, features.values, features.blocks)) for one in tables
+                (one, self._surrogate(one, features.values, features.blocks, variant.surrogate))
+                for one in tables
             ]
-            self._surrogates[variant.features] = found, process_time() - start
-        return self._surrogates[variant.features]
+            self._surrogates[key] = found, process_time() - start
+        return self._surrogates[key]
 
-    def _surrogate(self, related: RelatedTable, X: Any, blocks: Any) -> Any:
+    def _surrogate(self, related: RelatedTable, X: Any, blocks: Any, member: MemberName) -> Any:
         """Return a related table's predictions: of rows to fit out of fold."""
         groups = self._rows.table.groups
         columns = np.empty((len(X), len(related.kinds)), dtype=np.float32)
@@ -288,7 +402,7 @@ class Fold:
         folds = [] if split == "time" else fold_rows(fit, split, PARTS, seed=self._seed)
         part = parts_of(keys, folds, seed=self._seed)
         columns[self._train], model = surrogate_columns(
-            related, keys, X[self._train], part, blocks, seed=self._seed
+            related, keys, X[self._train], part, blocks, seed=self._seed, member=member
         )
         columns[self._val] = model.predict(X[self._val])
         return columns
@@ -313,6 +427,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, help="of each seed; by default all")
     parser.add_argument("--features", help="of all models, instead of each one's own")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--page", action="store_true", help="run what the page reports")
     parser.add_argument("--last", action="store_true", help="score the last 20 %% of ExpansionRx")
     parser.add_argument("--results", type=Path, help="file of JSON lines to go on with")
     parser.add_argument("--write", type=Path, help="table of the results, as CSV or Parquet")
@@ -322,11 +437,14 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     results = Results(given.results)
-    for name in given.tables:
-        for seed in given.seeds:
-            study(results, name, seed, given)
+    one = Run(given.tables, given.models, given.seeds, given.folds, given.features, given.last)
+    for run in PAGE if given.page else (one,):
+        for name in run.tables:
+            for seed in run.seeds:
+                study(results, name, seed, run, given.threads)
     found = summary(results)
     print(table(found.columns, [[words(cell) for cell in row] for row in found.iter_rows()]))
+    print(table(("table", "model", "change of RAE on a chosen scale"), changes(results)))
     if given.write is not None:
         write = found.write_parquet if given.write.suffix == ".parquet" else found.write_csv
         write(given.write)
@@ -334,14 +452,19 @@ def main() -> None:
         draw(found, given.figure)
 
 
-def study(results: Results, name: str, seed: int, given: argparse.Namespace) -> None:
+def study(results: Results, name: str, seed: int, run: Run, threads: int) -> None:
     """Score each model on each fold of a seed, unless that was done before."""
     rows = rows_of(name)
-    for number, (train, val) in enumerate(rows.folds(seed, last=given.last)[: given.folds]):
-        fold = Fold(rows, train, val, seed, given.threads, given.features)
-        for model in given.models:
-            key = {"table": name, "model": model, "seed": seed, "fold": number, "last": given.last}
-            key |= {} if given.features is None else {"features": given.features}
+    for number, (train, val) in enumerate(rows.folds(seed, last=run.last)[: run.folds]):
+        kept = None
+        if results.path is not None:
+            of = "last" if run.last else f"fold {number}"
+            words = f"{name}, {of}, seed {seed}, {run.features or 'own features'}"
+            kept = results.path.with_suffix("") / words
+        fold = Fold(rows, train, val, seed, threads, run.features, kept)
+        for model in run.models:
+            key = {"table": name, "model": model, "seed": seed, "fold": number, "last": run.last}
+            key |= {} if run.features is None else {"features": run.features}
             if not results.has(**key):
                 results.add(**key, split=rows.split, **fold.score(model))
 
@@ -349,7 +472,8 @@ def study(results: Results, name: str, seed: int, given: argparse.Namespace) -> 
 def summary(results: Results) -> pl.DataFrame:
     """Return a row per table and model: mean error over tasks and folds, with standard errors.
 
-    Of a table the folds and seeds that all its models have, so that they compare.
+    Of a table the folds and seeds that all its models have, so that they compare; beside them that
+    of all fits of a model.
     """
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in results.rows:
@@ -363,6 +487,7 @@ def summary(results: Results) -> pl.DataFrame:
         own = [r for r in rows if (r["seed"], r["fold"]) in shared] or rows
         line = {"table": name, "split": split, "model": model, "fits": len(own)}
         line |= _error(own, ()) | _error(own, (FEW_LABELS,), f" without {FEW_LABELS}")
+        line |= {"all fits": len(rows)} | _error(rows, (), " of all")
         lines.append({**line, "CPU s": float(np.mean([row["seconds"] for row in own]))})
     return pl.DataFrame(lines).sort("table", "split", "error")
 
@@ -378,6 +503,40 @@ def _error(rows: list[dict[str, Any]], without: tuple[str, ...], words: str = ""
     )
     error = means.std(ddof=1) / len(means) ** 0.5 if len(means) > 1 else None
     return {f"error{words}": float(means.mean()), f"se{words}": error}
+
+
+def changes(results: Results) -> list[tuple[str, ...]]:
+    """Return what learning long tails as logarithms changes, by table and model.
+
+    Of each task that was learnt so the paired difference of errors is a mean over seeds; standard
+    errors are over tasks and seeds, and of all tables over their tasks.
+    """
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in results.rows:
+        model = row["model"].removesuffix(SCALED)
+        pair = {name: row[name] for name in ("table", "seed", "fold")}
+        for plain in results.of(**pair, model=model) if model != row["model"] else ():
+            for task in row["scaled"]:
+                if task in row["errors"]:
+                    change = row["errors"][task] - plain["errors"][task]
+                    tasks = found.setdefault((row["table"], model), {})
+                    tasks.setdefault(task, []).append(change)
+    lines: list[tuple[str, ...]] = [
+        (*key, f"{task} {_mean(values)}")
+        for key, of in found.items()
+        for task, values in of.items()
+    ]
+    for model in dict.fromkeys(model for _, model in found):
+        means = [
+            float(np.mean(v)) for key, of in found.items() if key[1] == model for v in of.values()
+        ]
+        lines.append(("all", model, f"{_mean(means)}, median {np.median(means):+.3f}"))
+    return lines
+
+
+def _mean(values: Sequence[float]) -> str:
+    error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else None
+    return f"{np.mean(values):+.3f} ± {words(error)} ({len(values)})"
 
 
 def words(cell: Any) -> str:

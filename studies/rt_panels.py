@@ -23,6 +23,12 @@ Intervals of the last four are of the spread of their residuals in the training.
 have their own, which assume that rows of a run err independently of each other. Seconds are those
 of the processor, children's (R) counted in. ``--most-runs`` takes so many runs of larger panels,
 evenly spaced.
+
+    python studies/rt_panels.py S9Site54 configs/rt_quickstart.yaml --sampled
+
+samples the scales of the structure that is chosen for each panel, and of every model of a
+configuration of `molpool-rt run`, by `nuts`: pairs, scales, the least effective number of draws,
+divergences, the largest R-hat, and seconds of the whole fit.
 """
 
 from __future__ import annotations
@@ -44,7 +50,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import retention_panels as panels
-from molpool_pipelines.retention import FitConfig, Fitted, fit
+from molpool_common import load_config
+from molpool_pipelines.retention import FitConfig, Fitted, RunConfig, fit, run
 from retention_study import N_FOLDS, ids
 from rt_ridge import PartialPoolingRidge
 
@@ -243,7 +250,7 @@ def variants() -> dict[str, Model]:
     found: dict[str, Model] = {}
     for likelihood in ("gaussian", "student_t", "contaminated"):
         found[f"auto, {likelihood}"] = partial(by_default, likelihood=likelihood)
-    for prior in ("independent", "random_walk"):
+    for prior in ("independent", "random_walk", "spline"):
         found[f"auto, runs {prior}"] = partial(by_default, run_effects=prior)
     return found
 
@@ -261,6 +268,44 @@ def models() -> dict[str, Model]:
         "mean": mean_of_compound,
     }
     return found | peers
+
+
+def sampled(name: str) -> Iterator[dict[str, Any]]:
+    """Yield how well scales were sampled, of a panel or of each model of a configuration."""
+    clock = sum(os.times()[:4])
+    if not name.endswith(".yaml"):
+        # Conformal quantiles would take as many fits as folds, and sample nothing else.
+        off = {"enabled": False}
+        rows = Rows.of(panels.PANELS[name]())
+        found = fit_by_default(rows, method="nuts", calibrate=off)
+        yield sampling(name, found, clock)
+        return
+    config = load_config(RunConfig, name)
+    fits = dict[str, Fitted]()
+
+    def keep(model: str, step: object) -> None:
+        if isinstance(step, Fitted):
+            fits[model] = step
+
+    of_scales = {m: c for m, c in config.models.items() if c.model not in ("ridge", "lasso")}
+    models = {m: c.model_copy(update={"method": "nuts"}) for m, c in of_scales.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"models": models, "save_dir": str(Path(folder) / "run")}
+        run(config.model_copy(update=given), on_result=keep)
+    for model, found in fits.items():
+        yield sampling(f"{Path(name).stem}, {model}", found, clock)
+
+
+def sampling(name: str, found: Fitted, clock: float) -> dict[str, Any]:
+    """Return a row of the table of sampled scales."""
+    scales = found.estimator.scale_posterior_
+    known: dict[str, Any] = {
+        "panel": name,
+        "pairs": found.training.stats.G,
+        "scales": len(scales.names),
+    }
+    seconds = sum(os.times()[:4]) - clock
+    return known | scales.diagnostics | {"seconds": seconds, "notes": "; ".join(scales.notes)}
 
 
 def folds(rows: Rows, what: str, repeats: int) -> Iterator[npt.NDArray[np.bool_]]:
@@ -348,12 +393,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="of the five folds")
     parser.add_argument("--models", nargs="*", help="names; all by default")
     parser.add_argument("--without", nargs="*", help="names of models that are left out")
+    parser.add_argument("--sampled", action="store_true", help="how well `nuts` samples scales")
     parser.add_argument("--most-runs", type=int, help="of a panel; all by default")
     parser.add_argument("--output", type=Path, help="table to write, .csv")
     given = parser.parse_args()
     every = models() if given.models is None else models() | variants()
     chosen = given.models or [n for n in every if n not in (given.without or ())]
     tables = []
+    if given.sampled:
+        for name in given.panels or panels.PANELS:
+            for row in sampled(name):
+                tables.append(pl.DataFrame([row]))
+                sys.stdout.write(f"{row}\n")
+                sys.stdout.flush()
+                if given.output is not None:
+                    pl.concat(tables, how="diagonal").write_csv(given.output)
+        return
     for name in given.panels or DEFAULT:
         taken = {n: every[n] for n in chosen}
         tables.append(study(name, given.left_out, given.repeats, taken, given.most_runs))

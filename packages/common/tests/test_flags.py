@@ -162,12 +162,11 @@ class TestUnknown:
             ("artefacts", "runs"),
             ("model-dir", "runs"),
             ("data", "data_path"),
-            ("force", "overwrite"),
         ],
     )
     def test_flag_of_another_command(self, given: str, key: str) -> None:
         # The nearest by letters, as --formats for --artefacts, means something else.
-        model = create_model("C", formats=(str, "png"), forces=(int, 1), **{key: (str, "")})
+        model = create_model("C", formats=(str, "png"), **{key: (str, "")})
         there = key.replace("_", "-")
         with pytest.raises(InputError, match=rf"'--{given}'\. Did you mean '--{there}'"):
             parse_config(model, [f"--{given}", "a"], prog="p", description="d")

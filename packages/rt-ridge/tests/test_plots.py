@@ -124,6 +124,8 @@ def test_support_shows_the_table() -> None:
 
 def test_slopes_are_boxed_by_supercategory(fits: Any) -> None:
     pooled = fits[1]
+    (named,) = plot_slopes(pooled, labels={0: "plasma", 2: "liver"}).axes
+    assert [t.get_text() for t in named.get_xticklabels()] == ["plasma", "1", "liver", "3"]
     (axes,) = plot_slopes(pooled).axes
     assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "1", "2", "3"]
     medians = [
@@ -142,6 +144,14 @@ def test_drift_is_the_mean_over_the_rows_of_a_run() -> None:
     np.testing.assert_allclose(np.asarray(top.lines[0].get_ydata()), [0.3, 2.0])
     np.testing.assert_allclose(np.asarray(top.lines[1].get_ydata()), [0.2, 1.25])
     np.testing.assert_allclose(np.asarray(bottom.lines[1].get_ydata()), [0.1, 0.75])
+    assert np.asarray(top.lines[0].get_xdata()).tolist() == [1, 2]
+
+
+def test_runs_with_names_stay_in_the_order_of_measurement() -> None:
+    run = ["run 9", "run 9", "run 10", "run 11"]
+    top, _ = plot_drift(run, [1.0, 3.0, 5.0, 6.0], [0.0] * 4, [0.0] * 4).axes
+    assert np.asarray(top.lines[0].get_ydata()).tolist() == [2.0, 5.0, 6.0]
+    assert np.asarray(top.lines[0].get_xdata()).tolist() == [1, 2, 3]
 
 
 def test_shift_has_a_panel_for_each_number_of_anchors() -> None:

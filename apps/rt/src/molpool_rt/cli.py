@@ -26,26 +26,26 @@ def _command(
 _COMMANDS = (
     (
         "prepare", "PrepareConfig", "check a table, give nested ids, cap, fill gaps",
-        "--data peaks.csv --species-raw study --compound-col compound --target-col rt "
+        "--data peaks.csv --species-raw matrix --cluster-raw group --compound-col compound "
         "--save-dir prepared",
         ("--data", "--save-dir", "--layout", "--species-raw", "--cluster-raw", "--compound-col",
          "--target-col", "--run-col", "--covariates", "--like"),
     ),
     (
         "fit", "FitConfig", "fit coefficients of every (group, compound)",
-        "--data prepared/prepared.csv --save-dir runs/rt",
+        "--data prepared/rows.parquet --save-dir runs/rt",
         ("--data", "--save-dir", "--model", "--structure", "--compound-col", "--target-col",
          "--covariates", "--run-col", "--likelihood", "--run-effects"),
     ),
     (
         "predict", "PredictConfig", "predict a table, with intervals",
-        "--artefact runs/rt --data new_runs.csv --output predicted.csv",
+        "--artefact runs/rt --data prepared_new/rows.parquet --output predicted.csv",
         ("--artefact", "--data", "--output", "--level", "--compound-col", "--keep-cols",
          "--absent-covariates", "--descriptors", "--overwrite"),
     ),
     (
         "evaluate", "EvaluateConfig", "errors and coverage of fits on other rows",
-        "--artefacts runs/rt --data later_runs.csv --save-dir runs/rt-evaluated",
+        "--artefacts runs/rt --data prepared_later/rows.parquet --save-dir runs/check",
         ("--artefacts", "--data", "--save-dir", "--baselines", "--split-type", "--cv.folds",
          "--run-col", "--require-seen-group", "--rare-rows", "--overwrite"),
     ),
@@ -59,11 +59,11 @@ _COMMANDS = (
     ),
     (
         "plot", "PlotConfig", "figures of fits and of their evaluation",
-        "--runs runs/rt --evaluation runs/rt-evaluated --save-dir figures",
+        "--runs runs/rt --evaluation runs/check --save-dir figures",
     ),
     (
         "report", "ReportConfig", "one HTML page and one PDF of fits and evaluation",
-        "--runs runs/rt --evaluation runs/rt-evaluated --output report.html",
+        "--runs runs/rt --evaluation runs/check --output report.html",
     ),
     (
         "simulate", "SimulateRunConfig", "write the tables of a synthetic laboratory",
@@ -79,7 +79,7 @@ _COMMANDS = (
     ),
     (
         "run", "RunConfig", "simulate or take tables, fit, evaluate, report: all in one",
-        "--train prepared/train.csv --test prepared/test.csv --save-dir runs/rt",
+        "--train laboratory/train.parquet --test laboratory/test.parquet --save-dir runs/all",
         ("--train", "--test", "--save-dir", "--compound-col", "--target-col", "--covariates",
          "--run-col", "--descriptors", "--title", "--overwrite"),
     ),

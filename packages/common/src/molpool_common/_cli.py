@@ -356,6 +356,9 @@ def _mark_given(found: BaseModel, default: BaseModel, flags: set[str], prefix: s
     marked = set(default.model_fields_set)
     for key, flag, aliases in section_flags(type(found), prefix):
         section, before = getattr(found, key), getattr(default, key)
+        if flags.isdisjoint((flag, *aliases)) and section == before and isinstance(before, dict):
+            # With sections of its own, of which each knows what was given.
+            found.__dict__[key] = before
         if isinstance(section, BaseModel) and isinstance(before, BaseModel):
             _mark_given(section, before, flags, f"{flag}.")
             named = bool(section.model_fields_set)
@@ -412,7 +415,7 @@ _RUNS = ("--run", "--runs", "--artefact", "--artefacts", "--model-dir", "--model
 _OF_INPUTS = (*_TABLES, *_RUNS)
 """Flags of what a command reads, of which a file or folder without a flag is one."""
 
-_ALIKE = (_TABLES, _RUNS, ("--output", "--save-path", "--save-dir"), ("--overwrite", "--force"))
+_ALIKE = (_TABLES, _RUNS, ("--output", "--save-path", "--save-dir"))
 """Flags of the same meaning in different commands."""
 
 

@@ -151,12 +151,13 @@ COSTS = {
 }
 
 
-def planned(left, *names, several=True):
+def planned(left, *names, several=True, given=False):
     def cost(name, one):
         return COSTS[name, one and name == "mlp"]
 
     # Five folds, each of which trains on four fifths.
-    return Planning(cost, names, 5, lambda k: 1 + 0.8 * k, several=several).size(left / _costs.SURE)
+    planning = Planning(cost, names, 5, lambda k: 1 + 0.8 * k, several=several, given=given)
+    return planning.size(left / _costs.SURE)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,12 @@ def planned(left, *names, several=True):
 )
 def test_models_come_before_folds_and_folds_before_networks(left, size):
     assert planned(left, "lightgbm", "mlp", "gp") == size
+
+
+def test_folds_that_were_given_stay():
+    assert planned(220, "lightgbm", "mlp", "gp", given=True) == Size(5, one_network=True)
+    short = planned(50, "lightgbm", "mlp", given=True)
+    assert (short.folds, short.short, short.seconds) == (5, "mlp", pytest.approx(10))
 
 
 def test_where_nothing_has_time_the_nearest_is_made_shorter():

@@ -134,17 +134,18 @@ def screen(tmp_path_factory):
     return found.with_features(features.values), features.blocks
 
 
-def test_no_row_hears_of_its_own_related_label(screen):
+@pytest.mark.parametrize("member", ["mlp", "lightgbm"])
+def test_no_row_hears_of_its_own_related_label(screen, member):
     table, blocks = screen
     groups = [*table.table.groups[:24], "of no table"]
     X = np.concatenate([table.X[:24], table.X[:1]])
     part = parts_of(groups, [(np.arange(12, 25), np.arange(12))], seed=0)
-    before, model = surrogate_columns(table, groups, X, part, blocks, seed=1)
+    before, model = surrogate_columns(table, groups, X, part, blocks, seed=1, member=member)
     targets = table.table.targets.copy()
     targets[:12] += 100
     other = replace(table, table=replace(table.table, targets=targets))
-    after, _ = surrogate_columns(other, groups, X, part, blocks, seed=1)
-    # The first part is predicted by a network without its labels, the others with them.
+    after, _ = surrogate_columns(other, groups, X, part, blocks, seed=1, member=member)
+    # The first part is predicted by a model without its labels, the others with them.
     np.testing.assert_array_equal(before[:12], after[:12])
     assert not np.allclose(before[12:24], after[12:24])
     np.testing.assert_allclose(before[24], model.predict(X[24:])[0], rtol=1e-6)

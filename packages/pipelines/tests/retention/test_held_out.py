@@ -200,7 +200,8 @@ def test_offsets_of_batches_are_effects_of_a_column_of_batches(rows, tmp_path):
         ({"run_col": None}, "run_col"),
         ({"run_col": "batch"}, "run_col"),
         ({"model": "ridge"}, "model partial_pooling"),
-        ({"run_effects": "random_walk", "calibrate": {"enabled": True}}, "random walk|random_walk"),
+        ({"run_effects": "random_walk", "calibrate": {"enabled": True}}, "random_walk: runs left"),
+        ({"run_effects": "spline", "calibrate": {"enabled": True}}, "beside run_effects spline"),
     ],
 )
 def test_effects_of_runs_need_runs(rows, tmp_path, keys, message):

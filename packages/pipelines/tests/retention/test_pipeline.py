@@ -201,6 +201,11 @@ def test_a_report_holds_the_figures(folder, tmp_path):
     assert page.count("<svg") == len(plots)
     for one in plots:
         assert one.caption.split(":")[0] in page
+    (slopes,) = [one for one in plots if one.name.startswith("slopes_")]
+    ticks = [t.get_text() for t in slopes.figure.axes[0].get_xticklabels()]
+    assert ticks == [f"group {i}" for i in range(len(ticks))]
+    assert slopes.data is not None
+    assert [row[0] for row in slopes.data.rows] == ticks
 
 
 def test_progress_names_each_step(folder):

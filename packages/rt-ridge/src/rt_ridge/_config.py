@@ -20,8 +20,8 @@ SlopeHeadMode = Literal["none", "global", "cluster_supercat"]
 SlopePooling = Literal["estimate", "pooled", "zero"]
 Likelihood = Literal["gaussian", "student_t", "contaminated"]
 LikelihoodKey = Literal["auto", "gaussian", "student_t", "contaminated"]
-RunPrior = Literal["independent", "random_walk"]
-RunEffects = Literal["none", "independent", "random_walk"]
+RunPrior = Literal["independent", "random_walk", "spline"]
+RunEffects = Literal["none", "independent", "random_walk", "spline"]
 Heads = Literal["none", "cluster", "species"]
 Precision = Annotated[float, Field(gt=0)]
 # Of what a simulated laboratory has, which stands in memory.
@@ -95,15 +95,19 @@ class ScalePriors(ConfigModel):
 class SamplingConfig(ConfigModel):
     """Effort of the methods that sample or integrate over the scales."""
 
-    draws: int = Field(750, ge=10, description="nuts: draws per chain; laplace, advi: points")
-    tune: int = Field(150, ge=10, description="nuts: warm-up draws per chain")
+    draws: int | None = Field(
+        None,
+        ge=10,
+        description="nuts: draws per chain, None: 600; laplace, advi: points, None: 750",
+    )
+    tune: int = Field(100, ge=10, description="nuts: warm-up draws per chain")
     chains: int = Field(2, ge=1, description="nuts: chains, run side by side")
     target_accept: float = Field(0.65, gt=0.5, lt=1, description="nuts: acceptance aimed at")
     max_depth: int | None = Field(
         None,
         ge=1,
         le=12,
-        description="nuts: doublings of a trajectory; None: 2, which is enough in whitened "
+        description="nuts: doublings of a trajectory; None: 3, which is enough in whitened "
         "coordinates, or 8 where there are too many of them to whiten",
     )
     advi_steps: int = Field(2_000, ge=100, description="advi: steps of the optimiser")
@@ -179,7 +183,7 @@ class RidgeConfig(ConfigModel):
     run_effects: RunEffects = Field(
         "none",
         description="a shift that all compounds of a run share: (1|run), independent from run to "
-        "run, or a random walk in their order; by map or reml",
+        "run, or in their order a random walk or a cubic spline; by map or reml",
     )
     location_mean: float = Field(0.0, description="mean of the grand intercept's normal prior")
     location_sd: float | None = Field(

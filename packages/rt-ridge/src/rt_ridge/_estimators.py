@@ -155,7 +155,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         hierarchy, scale = _as_seen(stats, config, self._known, features)
         cells = RunCells.of(stats, rows, features, len(names), scale)
         # Of many runs a part says all there is to say of the few scales.
-        chosen = part_of_runs(len(names), walk=config.run_effects == "random_walk")
+        chosen = part_of_runs(len(names), config.run_effects)
         part, of_part = hierarchy, cells
         if len(chosen) < len(names):
             some = of_runs(stats, rows, features, np.isin(np.arange(len(names)), chosen))

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*X"
 """One a method besides its colour, for readers who see none."""
 
+_SHORT = 3
+"""Letters of a tick that stands upright."""
+
 _MOST_POINTS = 20_000
 """Points of a scatter; of more an even selection."""
 
@@ -161,7 +164,11 @@ def plot_support(tables: Mapping[str, pl.DataFrame], *, unit: str = "min") -> Fi
     return figure
 
 
-def plot_slopes(summaries: Stage1CoeffSummaries, coefficient: str | None = None) -> Figure:
+def plot_slopes(
+    summaries: Stage1CoeffSummaries,
+    coefficient: str | None = None,
+    labels: Mapping[int, str] | None = None,
+) -> Figure:
     """Show the slopes of pairs, supercategory by supercategory.
 
     Parameters
@@ -170,6 +177,8 @@ def plot_slopes(summaries: Stage1CoeffSummaries, coefficient: str | None = None)
         The fit; the group itself stands for the supercategory where it has no parents.
     coefficient : str or None
         A regressor, "intercept", or None for the first regressor.
+    labels : mapping of int to str, or None
+        Names of supercategories, or of groups where these stand for them; the rest have their id.
     """
     names = _coefficients(summaries)
     j = _place(coefficient or names[min(1, len(names) - 1)], names)
@@ -192,7 +201,11 @@ def plot_slopes(summaries: Stage1CoeffSummaries, coefficient: str | None = None)
             medianprops={"color": OKABE_ITO[5]},
             flierprops={"markersize": 3, "alpha": 0.5},
         )
-        axes.set_xticks(range(1, len(largest) + 1), [str(i) for i in largest])
+        ticks = [(labels or {}).get(int(i), str(i)) for i in largest]
+        # Names side by side would run into each other.
+        turned: dict[str, Any] = {"rotation": 35, "ha": "right"}
+        turned = turned if max(map(len, ticks)) > _SHORT else {}
+        axes.set_xticks(range(1, len(largest) + 1), ticks, **turned)
         axes.set(xlabel=_parent_label(summaries), ylabel=_coefficient_label(names[j]))
         rest = len(ids) - len(largest)
         left_out = f", {rest} smaller ones left out" if rest else ""
@@ -213,7 +226,7 @@ def plot_drift(
     Parameters
     ----------
     run : array_like, [N]
-        Run of each row, in the order of measurement.
+        Run of each row: numbers, or names in the order of measurement. Counted from 1.
     observed, predicted : array_like, [N]
         Measured and predicted retention times; rows with NaN are left out.
     intercept : array_like, [N]
@@ -223,11 +236,15 @@ def plot_drift(
     """
     columns = [np.asarray(column) for column in (observed, predicted, intercept)]
     complete = ~np.isnan(np.stack([column.astype(np.float64) for column in columns])).any(axis=0)
-    runs, place = np.unique(np.asarray(run)[complete], return_inverse=True)
+    named = np.asarray(run)[complete]
+    _, first, place = np.unique(named, return_index=True, return_inverse=True)
+    if named.dtype.kind not in "iuf":
+        # Run 10 is not before run 9, as their names are.
+        place = np.argsort(np.argsort(first))[place]
     y, mean, base = (column[complete] for column in columns)
     counts = np.bincount(place)
     observed_shift, predicted_shift = (np.bincount(place, v - base) / counts for v in (y, mean))
-    at = np.arange(len(runs))
+    at = np.arange(1, len(first) + 1)
     with style():
         figure = new_figure(9.0, 4.6)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
@@ -242,6 +259,7 @@ def plot_drift(
         bottom.axhline(0, color="0.4", linewidth=1)
         bottom.plot(at, observed_shift - predicted_shift, ".", markersize=4, color=OKABE_ITO[2])
         bottom.set(xlabel="run, in order", ylabel=f"left over, {unit}")
+        bottom.locator_params(axis="x", integer=True)
     return figure
 
 

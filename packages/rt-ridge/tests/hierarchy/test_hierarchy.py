@@ -42,6 +42,13 @@ MODELS: dict[str, dict[str, Any]] = {
         "intercept_prior": "comp_hier_supercat",
         "intercept_shrinkage": "shared",
     },
+    "supercategories, sampled": {"intercept_prior": "comp_hier_supercat", "method": "nuts"},
+    "one sigma and slopes a group, sampled": {
+        "intercept_prior": "comp_hier_supercat",
+        "sigma": "group",
+        "lambda_slopes": "estimate",
+        "method": "nuts",
+    },
     "supercategories with heads": {
         "intercept_prior": "comp_hier_supercat",
         "slope_head_mode": "cluster_supercat",
@@ -365,6 +372,22 @@ def test_gradient_equals_differences(model, profile):
         down = hierarchy.log_likelihood(hierarchy.natural(x - e), profile=profile)[0]
         # Central differences: error step² plus rounding 1e-13 / step.
         assert gradient[j] == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if m.endswith("sampled")])
+def test_sampled_intercepts_equal_the_general_solution(model):
+    rows = Rows.random(0)
+    sampled = RidgeConfig(**MODELS[model])
+    quick = Hierarchy(rows.statistics(), sampled)
+    general = Hierarchy(rows.statistics(), sampled.model_copy(update={"method": "map"}))
+    point, _ = scales_of(general, 1)
+    # More cells than columns: solved in general.
+    many = Hierarchy(Rows.random(0, n_groups=9, n_compounds=3).statistics(), sampled)
+    assert [h._intercepts is None for h in (quick, general, many)] == [False, True, True]
+    for scales in (point, np.where(np.arange(len(point)) == 2, 0.0, point)):
+        found, expected = (h.log_likelihood(scales) for h in (quick, general))
+        assert found[0] == pytest.approx(expected[0], rel=RELATIVE)
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-9, atol=1e-9)
 
 
 def test_gradient_of_the_prior_equals_differences():

@@ -15,7 +15,8 @@ from rt_ridge import AutoRidge, PartialPoolingRidge, RTRidgeError, Stage1CoeffSu
 from rt_ridge._estimators import _as_seen, numbered, to_rows, to_statistics
 from rt_ridge.runs import _fit
 from rt_ridge.runs._cells import RunCells
-from rt_ridge.runs._system import check_size, solve_runs
+from rt_ridge.runs._system import check_size, solve_runs, spline_basis
+from scipy.interpolate import BSpline
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +56,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("prior", ["independent", "random_walk"])
+@pytest.mark.parametrize("prior", ["independent", "random_walk", "spline"])
 @pytest.mark.parametrize("name", MODELS)
 def test_effects_and_likelihood_are_those_of_dense_algebra(name, prior):
     lab = Lab.of()
@@ -73,8 +74,10 @@ def test_effects_and_likelihood_are_those_of_dense_algebra(name, prior):
     found = solve_runs(hierarchy, state, cells, tau)
 
     V = covariance(hierarchy, point, lab, ids)
-    Z = (lab.runs[:, None] == np.arange(10)).astype(float)
-    L = np.eye(10) if prior == "independent" else np.tril(np.ones((10, 10)))
+    of_run = (lab.runs[:, None] == np.arange(10)).astype(float)
+    B = spline_basis(10) if prior == "spline" else np.eye(10)
+    Z, size = of_run @ B, B.shape[1]
+    L = np.eye(10) if prior == "independent" else np.tril(np.ones((size, size)))
     T = tau**2 * L @ L.T
     y = lab.y - (5.0 if hierarchy.pooled else 0.0)
     flat = np.zeros((len(y), 0))
@@ -87,8 +90,9 @@ def test_effects_and_likelihood_are_those_of_dense_algebra(name, prior):
     P = W - W @ flat @ np.linalg.solve(flat.T @ W @ flat, flat.T @ W) if flat.size else W
     S = Z.T @ P @ Z + np.linalg.inv(T)
     np.testing.assert_allclose(found.root @ found.root.T, S, rtol=1e-8, atol=1e-7)
-    np.testing.assert_allclose(found.mean, np.linalg.solve(S, Z.T @ P @ y), rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(found.variance, np.diag(np.linalg.inv(S)), rtol=1e-8)
+    effects = B @ np.linalg.solve(S, Z.T @ P @ y)
+    np.testing.assert_allclose(found.mean, effects, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(found.variance, np.diag(B @ np.linalg.inv(S) @ B.T), rtol=1e-8)
     whole = V + Z @ T @ Z.T
     gain = found.log_likelihood - state.log_likelihood
     assert gain == pytest.approx(restricted(whole, flat, y) - restricted(V, flat, y), abs=1e-7)
@@ -198,6 +202,35 @@ def test_a_run_that_was_seen_is_predicted_with_its_effect():
     after = walk.predict_levels(X[:2], ids[:2], runs=[9, 10])
     assert after.mean[0] == pytest.approx(after.mean[1])
     assert after.std[1] > after.std[0]
+
+
+@pytest.mark.parametrize("n_runs", [1, 3, 40, 1000])
+def test_a_spline_has_the_cubic_basis_of_evenly_spaced_knots(n_runs):
+    B = spline_basis(n_runs)
+    assert B.shape == (n_runs, max(1, min(n_runs // 4, 35)) + 3)
+    # They sum to 1 in each run, and less their means over the runs to 0 either way.
+    np.testing.assert_allclose(B.sum(axis=1), 0.0, atol=1e-12)
+    np.testing.assert_allclose(B.sum(axis=0), 0.0, atol=1e-10)
+    # Any straight line of the order is a line of the coefficients.
+    line = B @ np.arange(B.shape[1])
+    np.testing.assert_allclose(np.diff(line, 2), 0.0, atol=1e-9)
+    if n_runs >= 40:
+        # Of the splines of the first run nothing is left at the last.
+        cardinal = BSpline.basis_element(np.arange(-2.0, 3.0))
+        np.testing.assert_allclose(B[0, :3] - B[-1, :3], cardinal(np.array([1.0, 0.0, 1.0])))
+
+
+def test_a_spline_follows_a_smooth_drift():
+    lab, n_runs = Lab.of(n_runs=40, tau=0.0), 40
+    drift = 0.5 * np.sin(2 * np.pi * np.arange(n_runs) / n_runs)
+    moved = Lab(lab.X, lab.y + drift[lab.runs], lab.ids, lab.runs)
+    model = moved.fit(run_effects="spline")
+    found = cast(Any, model.summaries_.runs)
+    error = found.mean - (drift - drift.mean())
+    # 8 rows a run of σ = .05, and three runs or more share a coefficient: about .01.
+    assert np.sqrt((error**2).mean()) < 0.02
+    walk = cast(Any, moved.fit(run_effects="random_walk").summaries_.runs)
+    assert found.variance.mean() < walk.variance.mean()
 
 
 def test_the_artefact_keeps_effects_of_runs(tmp_path):

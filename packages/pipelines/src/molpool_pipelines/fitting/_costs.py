@@ -120,6 +120,8 @@ class Planning:
         Rows that each model predicts, as a share of those that it is fitted to.
     several : bool
         Whether the network is an ensemble.
+    given : bool
+        Whether the number of folds was given, and stays.
     """
 
     cost: Callable[[MemberName, bool], Cost]
@@ -128,6 +130,7 @@ class Planning:
     work: Callable[[int], float]
     predicted: float = 1.0
     several: bool = False
+    given: bool = False
 
     def needs(self, name: MemberName, folds: int, one: bool = False) -> float:
         """Return the seconds of all that a model does."""
@@ -140,33 +143,34 @@ class Planning:
         As many models as have time with two folds, which bring more than weights and intervals
         that rest on all rows; then as many folds. One network where that brings a model or a fold:
         several say how unsure they are and err as one does. Where none has time with two folds,
-        one; where none has with one, the model that comes nearest, for as long as there is.
+        one; where none has with one, the model that comes nearest, for as long as there is. All
+        folds, where their number was given.
         """
         time, every = SURE * left, self.folds
-        fewest = min(_FEWEST, every)
+        fewest, one = (every, every) if self.given else (min(_FEWEST, every), 1)
         whole = (len(self.names), every)
         best = max((*self._models(k, False, time), True) for k in range(fewest, every + 1))
         if best[:2] < whole and self.several:
             single = ((*self._models(k, True, time), False) for k in range(fewest, every + 1))
             best = max(best, *single)
         if not best[0]:
-            best = (*self._models(1, self.several, time), not self.several)
+            best = (*self._models(one, self.several, time), not self.several)
         if best[0]:
             return Size(best[1], not best[2])
-        name, seconds = self._nearest(time)
-        return Size(1, self.several, name, seconds)
+        name, seconds = self._nearest(time, one)
+        return Size(one, self.several, name, seconds)
 
     def _models(self, folds: int, one: bool, time: float) -> tuple[int, int]:
         """Return how many models have time, the cheapest first, and the folds."""
         each = np.sort([self.needs(name, folds, one) for name in self.names])
         return int(np.sum(np.cumsum(each) <= time)), folds
 
-    def _nearest(self, time: float) -> tuple[MemberName, float]:
+    def _nearest(self, time: float, folds: int) -> tuple[MemberName, float]:
         """Return the model of which the largest share has time, and the seconds of a fit."""
         found = []
         for name in self.names:
             cost = self.cost(name, self.several)
-            seconds = (time - cost.said * self.predicted) / self.work(1)
+            seconds = (time - cost.said * self.predicted) / self.work(folds)
             stepped = cost.step * cost.steps
             share = (seconds - cost.fixed) / stepped if stepped else seconds / (cost.fit or 1.0)
             # Where there is no time at all: what learns something of all rows in a few steps.

@@ -29,7 +29,7 @@ from molpool_common import (
 )
 
 from molpool_pipelines.fitting._config import RelatedConfig
-from molpool_pipelines.models import MemberSettings, build_member, surrogate_block
+from molpool_pipelines.models import MemberName, MemberSettings, build_member, surrogate_block
 from molpool_pipelines.tables import (
     Columns,
     DataConfig,
@@ -272,13 +272,16 @@ def _of_enough(found: RelatedTable) -> tuple[RelatedTable | None, list[str]]:
     return RelatedTable(found.name, table, kinds), notes
 
 
-def fit_surrogate(related: RelatedTable, blocks: Sequence[Block], *, seed: int) -> MultitaskModel:
-    """Return a network that has learnt a related table."""
+def fit_surrogate(
+    related: RelatedTable, blocks: Sequence[Block], *, seed: int, member: MemberName = "mlp"
+) -> MultitaskModel:
+    """Return a model on features, by default a network, that has learnt a related table."""
     # torch takes seconds to import.
     from multitask_models import MultitaskModel
 
-    settings = MemberSettings(tuple(blocks), related.kinds, seed, options=SURROGATE)
-    model = build_member("mlp", settings)
+    options = SURROGATE if member == "mlp" else {}
+    settings = MemberSettings(tuple(blocks), related.kinds, seed, options=options)
+    model = build_member(member, settings)
     assert isinstance(model, MultitaskModel)
     assert related.X is not None
     return model.fit(related.X, related.table.targets, censoring=related.table.censoring)
@@ -306,8 +309,9 @@ def surrogate_columns(
     blocks: Sequence[Block],
     *,
     seed: int,
+    member: MemberName = "mlp",
 ) -> tuple[Float32Array, MultitaskModel]:
-    """Return what networks of a related table say of rows whose own labels they have not seen.
+    """Return what models of a related table say of rows whose own labels they have not seen.
 
     Parameters
     ----------
@@ -322,17 +326,19 @@ def surrogate_columns(
     blocks : sequence of Block
         Of the features.
     seed : int
-        Of the networks.
+        Of the models.
+    member : str
+        What kind they are, one on features.
 
     Returns
     -------
     columns : ndarray of float32 [N, R]
-        Rows of molecules that the table has, part by part, from a network without these; others
+        Rows of molecules that the table has, part by part, from a model without these; others
         from `model`.
     model : MultitaskModel
         Fitted to all of the table.
     """
-    model = fit_surrogate(related, blocks, seed=seed)
+    model = fit_surrogate(related, blocks, seed=seed, member=member)
     columns = np.asarray(model.predict(X), dtype=np.float32)
     there = set(related.table.groups)
     shared = np.array([molecule in there for molecule in molecules], dtype=bool)
@@ -340,7 +346,7 @@ def surrogate_columns(
         rows = np.flatnonzero(shared & (part == number))
         rest = related.without({molecules[row] for row in rows.tolist()})
         if len(rest.table):
-            other = fit_surrogate(rest, blocks, seed=seed)
+            other = fit_surrogate(rest, blocks, seed=seed, member=member)
             columns[rows] = other.predict(X[rows])
     return columns, model
 

@@ -211,7 +211,8 @@ class Fits:
             len(self.rows.folds),
             self._work,
             1 + tested,
-            "mlp" in names and of_network > 1,
+            several="mlp" in names and of_network > 1,
+            given=self.config.is_given("folds"),
         )
         # Trials take time too.
         for name in names:
@@ -274,6 +275,8 @@ class Fits:
             if left is not None and spent > left and len(farther) < len(rows.folds):
                 if not first:
                     return None
+                if self.config.is_given("folds"):
+                    continue
                 self._keep_folds(len(farther), first=True)
                 break
         self._budget.promise((perf_counter() - start) * len(rows.table) / done)

@@ -86,7 +86,10 @@ def _sums(artefact: Artefact, rows: pl.DataFrame, by: Sequence[str]) -> pl.DataF
 
 
 def mean_drift(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame | None:
-    """Return the means of `drift_sums`, fits as named and runs in order; None of no parts."""
+    """Return the means of `drift_sums`, fits as named, runs in the table's order; None of no parts.
+
+    Runs that are numbers are in theirs.
+    """
     if not parts:
         return None
     means = _means(parts, ["artefact", "run"])
@@ -94,8 +97,8 @@ def mean_drift(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFr
     numbers = means["run"].cast(pl.Int64, strict=False)
     if numbers.null_count() == means["run"].null_count():
         # Run 10 comes after run 9, also in tables of text.
-        means = means.with_columns(numbers)
-    return means.sort(_place(names), "run")
+        means = means.with_columns(numbers).sort("run")
+    return means.sort(_place(names), maintain_order=True)
 
 
 def mean_strata(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame | None:

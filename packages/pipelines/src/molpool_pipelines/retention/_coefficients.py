@@ -189,8 +189,7 @@ def _open(config: CoefficientsConfig) -> tuple[Artefact, PreparedNames]:
     stored = artefact.folder / CONFIG
     if not stored.is_file():
         return artefact, PreparedNames({})
-    data = load_config(FitConfig, stored).data
-    return artefact, PreparedNames.beside(Path(data[0])) if data else PreparedNames({})
+    return artefact, PreparedNames.of_fit(load_config(FitConfig, stored).data)
 
 
 def _own(artefact: Artefact) -> FloatArray:

@@ -23,6 +23,7 @@ from molpool_pipelines.retention._coefficients import own_estimates
 from molpool_pipelines.retention._config import PlotConfig, ResultsConfig
 from molpool_pipelines.retention._evaluate import Evaluation, nonempty
 from molpool_pipelines.retention._fit import FittedRun
+from molpool_pipelines.retention._identifiers import CLUSTER, SPECIES
 
 ERRORS = {
     "support": "training rows",
@@ -111,7 +112,7 @@ def fit_plots(run: FittedRun) -> Iterator[Plot]:
     if regressors:
         yield Plot(
             f"slopes_{run.name}",
-            plot_slopes(run.summaries, what),
+            plot_slopes(run.summaries, what, run.names.of(_parent_column(run))),
             f"Boxes of the slopes of {what} by supercategory.",
             f"Slope of {what} of all pairs in each supercategory: box, quartiles; line, median; "
             "whiskers, 1.5 box lengths.",
@@ -151,6 +152,13 @@ def _run_residuals(run: FittedRun, runs: pl.DataFrame) -> Plot:
     )
 
 
+def _parent_column(run: FittedRun) -> str:
+    """Return the column of the names of supercategories, or of the groups that stand for them."""
+    summaries = run.summaries
+    of_clusters = summaries.coefficients.parents is not None
+    return CLUSTER if of_clusters or summaries.group_col == "species_cluster" else SPECIES
+
+
 def _slope_table(run: FittedRun) -> Table:
     summaries = run.summaries
     group = summaries.keys >> 32
@@ -165,7 +173,10 @@ def _slope_table(run: FittedRun) -> Table:
         pl.len().cast(pl.Int64).alias("pairs"), pl.col(names).mean()
     )
     # 200 and 1000 rows bound the size of the page; the files hold all.
-    rows = means.sort("supercategory").head(200).rows()
+    shown = means.sort("supercategory").head(200)
+    rows = shown.with_columns(
+        run.names.apply(_parent_column(run), shown["supercategory"]).alias("supercategory")
+    ).rows()
     return Table(means.columns, rows, caption="Mean slope of the pairs of each supercategory.")
 
 

@@ -39,6 +39,7 @@ from molpool_pipelines.retention._config import (
     Progress,
     silent,
 )
+from molpool_pipelines.retention._identifiers import PreparedNames
 from molpool_pipelines.retention._residuals import Residuals, residuals
 from molpool_pipelines.retention._training import (
     RunFolds,
@@ -276,6 +277,8 @@ class FittedRun:
         Of the regressors.
     runs, flagged : DataFrame or None
         See `Residuals`.
+    names : PreparedNames
+        Of the ids of its table, where that was prepared.
     """
 
     name: str
@@ -285,6 +288,7 @@ class FittedRun:
     statistics: SufficientStatistics | None
     runs: pl.DataFrame | None = None
     flagged: pl.DataFrame | None = None
+    names: PreparedNames = field(default_factory=lambda: PreparedNames({}))
 
     @classmethod
     def load(cls, folder: str) -> FittedRun:
@@ -309,6 +313,7 @@ class FittedRun:
             # Fits of other callers may come without; only the shrinkage plot needs them.
             SufficientStatistics.load(statistics) if statistics.is_file() else None,
             *(_texts(path / name) for name in (RESIDUALS, FLAGGED)),
+            PreparedNames.of_fit(config.data),
         )
 
 

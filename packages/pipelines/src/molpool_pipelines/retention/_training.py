@@ -26,6 +26,7 @@ from molpool_common import (
     validate_values,
 )
 from rt_ridge import (
+    STRUCTURE,
     AutoRidge,
     Columns,
     CompoundClasses,
@@ -305,6 +306,7 @@ def build_estimator(config: ModelConfig) -> Any:
     if config.model in ("ridge", "lasso"):
         baseline = GroupwiseRidge if config.model == "ridge" else GroupwiseLasso
         return baseline(config.alpha, group_col=config.group_column, **config.robust)
+    _check_chosen(config)
     ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
     pooled = AutoRidge if config.chooses else PartialPoolingRidge
     kinds = {"partial_pooling": pooled, "supercategory": SupercategoryRidge}
@@ -312,6 +314,19 @@ def build_estimator(config: ModelConfig) -> Any:
     # Raises where keys are valid one by one and not together.
     estimator.ridge_config()
     return estimator
+
+
+def _check_chosen(config: ModelConfig) -> None:
+    """Refuse a default that is given where it would be taken for what is to be chosen."""
+    for key in STRUCTURE if config.chooses else ():
+        value = getattr(config, key)
+        if config.is_given(key) and value == RidgeConfig.model_fields[key].default:
+            raise InputError(
+                key,
+                expected="another value than the default with structure auto, or none",
+                found=repr(value),
+                hint="With --structure fixed it is taken.",
+            )
 
 
 # --- sums over the rows ---
@@ -393,6 +408,9 @@ def _at_most(n_pairs: int | None, stats: SufficientStatistics, seed: int) -> Suf
 
 # --- folds of runs ---
 
+IN_ORDER = ("random_walk", "spline")
+"""Effects of runs that hang on those of their neighbours."""
+
 FEWEST_RUNS = 10
 """Runs from which intervals are calibrated by default: two in each of five folds."""
 
@@ -402,8 +420,8 @@ def _not_calibrated(config: FitConfig, table: TableFiles) -> str | None:
     section = config.calibrate
     if config.method in ("nuts", "advi") and config.model in ("partial_pooling", "supercategory"):
         return f"calibrating them takes {section.n_folds} more fits by {config.method}"
-    if config.run_effects == "random_walk":
-        return "runs that are held out would lie within the random walk of the others"
+    if config.run_effects in IN_ORDER:
+        return "runs that are held out would lie between those before and after them"
     if section.run_col not in table:
         return f"there is no column {section.run_col!r} of runs, which --calibrate.run-col names"
     return None
@@ -413,10 +431,11 @@ def _folds(config: FitConfig, table: TableFiles) -> tuple[RunFolds | None, list[
     """Return the folds of a calibration, or none, with a word why where nobody said so."""
     section = config.calibrate
     if section.enabled == "true":
-        if config.run_effects == "random_walk":
+        if config.run_effects in IN_ORDER:
             raise InputError(
                 "calibrate.enabled",
-                expected="false beside run_effects random_walk: runs left out lie within the walk",
+                expected=f"false beside run_effects {config.run_effects}: runs left out lie between"
+                " those before and after them",
                 found="true",
             )
         return RunFolds.read(config, table), []

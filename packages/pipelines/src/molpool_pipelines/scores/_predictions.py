@@ -273,6 +273,7 @@ def refuse_missing(missing: Sequence[Any], of: int, column: str, where: str) -> 
             found=f"none for {len(missing)} of {of} rows, ids "
             f"{listed([repr(name) for name in missing], limit=5)}",
             where=where,
+            hint="Predict these too, or leave them out of the data.",
         )
 
 

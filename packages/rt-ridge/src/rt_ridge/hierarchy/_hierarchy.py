@@ -10,6 +10,7 @@ from molpool_common import FloatArray
 
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError, listed
+from rt_ridge.hierarchy._intercepts import InterceptSystem
 from rt_ridge.hierarchy._linear_system import LinearSystem, Solution, arrange, dense_scales
 from rt_ridge.hierarchy._messages import Messages, Shrunk, Spectra, decompose
 from rt_ridge.hierarchy._structure import (
@@ -33,6 +34,9 @@ RESOLUTION = 1e-7
 
 NO_ROWS = 1e-12
 """Rows of a pair that has none: its mean is then known to a variance of 10¹² σ²."""
+
+QUICK = ("nuts", "advi")
+"""Methods that solve intercepts alone in their own way."""
 
 MeanCov = tuple[FloatArray, FloatArray]
 
@@ -111,6 +115,9 @@ class Hierarchy:
         self._rounding = resolution**2 if config.standardise else 0.0
         arrangement = arrange(self.structure.factors, stats.compound_ids)
         self.system = LinearSystem(arrangement, 1 + stats.P if self.with_head else 1)
+        # For methods that evaluate thousands of points; others keep their last bits.
+        quick = config.method in QUICK and InterceptSystem.fits(arrangement, self.system.n_entries)
+        self._intercepts = InterceptSystem(arrangement) if quick else None
         self._spectra: Spectra | None = None
         self._shrunk: Shrunk | None = None
         self._ratios = np.zeros(0)
@@ -209,23 +216,50 @@ class Hierarchy:
         profile : bool
             Maximise over flat effects (`ml`) instead of integrating over them (`reml`).
         """
-        scales = self.layout.full(point)
-        sigma2 = self.sigma2(scales, point[self.layout.n_free :])
-        place = self.layout.place("tau_pair")
-        tau2 = None if place is None else float(scales[place] ** 2)
-        messages = Messages(self._shrink(scales), sigma2, tau2, self.with_head)
+        scales, messages = self._messages(point)
         solution = self.system.solve(
             messages.precision, messages.linear, scales, self.prior, profile=profile
         )
         total = float(messages.constant.sum()) + solution.log_evidence
-        return State(scales, sigma2, messages, solution, total)
+        return State(scales, messages.sigma2, messages, solution, total)
+
+    def _messages(self, point: FloatArray) -> tuple[FloatArray, Messages]:
+        """Return all scales at a point, and what pairs say there."""
+        scales = self.layout.full(point)
+        sigma2 = self.sigma2(scales, point[self.layout.n_free :])
+        place = self.layout.place("tau_pair")
+        tau2 = None if place is None else float(scales[place] ** 2)
+        return scales, Messages(self._shrink(scales), sigma2, tau2, self.with_head)
 
     def log_likelihood(
         self, point: FloatArray, *, profile: bool = False
     ) -> tuple[float, FloatArray]:
         """Return the log likelihood and its gradient by log scales and offsets."""
+        if self._intercepts is not None and not profile:
+            return self._of_intercepts(self._intercepts, point)
         state = self.state(point, profile=profile)
-        return state.log_likelihood, self._gradient(state, point)
+        by_effects = self._by_effects(state.solution)
+        moments = self.pair_locations(state)
+        gradient = self._gradient(state.messages, state.scales, by_effects, moments, point)
+        return state.log_likelihood, gradient
+
+    def _of_intercepts(
+        self, system: InterceptSystem, point: FloatArray
+    ) -> tuple[float, FloatArray]:
+        """Return the log likelihood and its gradient where locations are intercepts alone."""
+        scales, messages = self._messages(point)
+        J, h = messages.precision[:, 0, 0], messages.linear[:, 0]
+        found = system.solve(J, h, scales, self.prior)
+        at, size = self.system.arrangement, len(scales)
+        assert at.eliminated is not None
+        excess = found.dense_mean**2 + found.dense_variance - 1
+        # Flat columns point to the last bin, which is dropped.
+        gradient = np.bincount(np.where(at.scale < 0, size, at.scale), excess, size + 1)[:size]
+        excess = found.level_mean**2 + found.level_variance - 1
+        gradient += np.bincount(at.eliminated.scale[:, 0], excess, size)
+        moments = found.mean[:, None], found.variance[:, None, None]
+        value = float(messages.constant.sum()) + found.log_evidence
+        return value, self._gradient(messages, scales, gradient, moments, point)
 
     def log_posterior(self, phi: FloatArray) -> tuple[float, FloatArray]:
         """Return the log density of log scales and offsets, up to the evidence, and its gradient.
@@ -296,20 +330,27 @@ class Hierarchy:
         other.stats, other._spectra, other._shrunk = stats, spectra, None
         return other
 
-    def _gradient(self, state: State, point: FloatArray) -> FloatArray:
+    def _gradient(
+        self,
+        messages: Messages,
+        scales: FloatArray,
+        by_effects: FloatArray,
+        moments: MeanCov,
+        point: FloatArray,
+    ) -> FloatArray:
+        """Return the gradient by log scales and offsets, from the moments of pairs' locations."""
         by_psi = self.layout.place("tau_slope") is not None
-        moments = self.pair_locations(state)
-        found = state.messages.derivatives(*moments, by_psi=by_psi)
-        gradient = self._by_effects(state.solution)
+        found = messages.derivatives(*moments, by_psi=by_psi)
+        gradient = by_effects
         # What σ adds to the variance; the rest is rounding.
-        by_sigma = found.by_sigma * (1 - self._rounding / state.sigma2)
+        by_sigma = found.by_sigma * (1 - self._rounding / messages.sigma2)
         gradient[0] += by_sigma.sum()
         if by_psi:
             # ψ = (τ_slope / σ)²: log σ enters with the opposite sign.
             gradient[0] -= found.by_psi
             gradient[self.layout.place("tau_slope")] += found.by_psi
         if self.by_covariate:
-            by_each = state.messages.by_covariate(*moments)
+            by_each = messages.by_covariate(*moments)
             gradient[0] -= by_each.sum()
             gradient[self._slope_places] += by_each
         pair = self.layout.place("tau_pair")
@@ -320,8 +361,8 @@ class Hierarchy:
             return np.asarray(gradient[self.layout.free])
         by_group = np.bincount(self._sigma_level, by_sigma, len(offsets))
         # log σ_g = log σ + spread·offset_g, differentiated by log spread and by the offsets.
-        gradient[1] += state.scales[1] * float(by_group @ offsets)
-        return np.concatenate([gradient[self.layout.free], by_group * state.scales[1]])
+        gradient[1] += scales[1] * float(by_group @ offsets)
+        return np.concatenate([gradient[self.layout.free], by_group * scales[1]])
 
     def _by_effects(self, solution: Solution) -> FloatArray:
         """Return derivatives by the logs of the effects' standard deviations: Σ E[ũ²] − 1."""

@@ -348,7 +348,7 @@ class LinearSystem:
         # exactly 0 is an ordinary value.
         J, h = self._joints(precision, linear)
         S, b = self._dense_part(J, h, scales)
-        evidence = _add_prior(S, b, self.arrangement, prior)
+        evidence = add_prior(S, b, self.arrangement, prior)
         if self.arrangement.eliminated is None:
             empty = np.zeros((0, 0))
             found = solve_dense(S, b, self.arrangement.n_flat, profile)
@@ -468,7 +468,7 @@ def segment_sum(index: IntArray, size: int) -> csr_array:
     return csr_array((ones, (index, np.arange(len(index)))), shape=(size, len(index)))
 
 
-def _add_prior(
+def add_prior(
     S: FloatArray, b: FloatArray, arrangement: Arrangement, prior: tuple[float, float] | None
 ) -> float:
     """Add the grand intercept's normal prior in place; return its share of the log density."""

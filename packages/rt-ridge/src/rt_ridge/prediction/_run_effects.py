@@ -26,12 +26,12 @@ class RunEffects:
         Of the effect of each.
     new_variance : float
         Of a run's effect, or of its step from the run before.
-    prior : {"independent", "random_walk"}
-        Whether effects are independent, or a random walk.
+    prior : {"independent", "random_walk", "spline"}
+        Whether effects are independent, a random walk, or a cubic spline of the runs' order.
 
     Notes
     -----
-    A run never seen has the effect 0, or under a random walk that of the last run, and the variance
+    A run never seen has the effect 0, or in an order that of the last run, and the variance
     that it may have. Lines and effects are added as if independent, though a run that is
     estimated late has its lines estimated early; intervals are by that a little wide.
     """

@@ -25,11 +25,12 @@ FOR_SCALES = 200
 """Runs that scales are found on: more say the same, and cost their cube."""
 
 
-def part_of_runs(n_runs: int, *, walk: bool) -> IntArray:
+def part_of_runs(n_runs: int, prior: str) -> IntArray:
     """Return the runs that scales are found on: evenly spaced, or neighbours where they walk."""
-    if n_runs <= FOR_SCALES:
+    # A spline has few coefficients of however many runs, and its knots are those of all.
+    if n_runs <= FOR_SCALES or prior == "spline":
         return np.arange(n_runs)
-    if walk:
+    if prior == "random_walk":
         return np.arange(FOR_SCALES) + (n_runs - FOR_SCALES) // 2
     return np.linspace(0, n_runs - 1, FOR_SCALES).round().astype(np.int64)
 
