@@ -300,10 +300,10 @@ def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tm
         (
             {"neighbours": 1e9, "mean": 1e6},
             {"mean"},
-            ["No model has time in the budget: mean of the task alone", "of 1 of 4 folds"],
+            ["No model has time in the budget: mean of the task alone", "of 1 of 5 folds"],
         ),
         ({"neighbours": 0.0, "mean": 0.0, "lightgbm": 1e9}, {"mean", "neighbours"}, ["LightGBM"]),
-        ({"neighbours": 400.0, "mean": 400.0}, {"mean", "neighbours"}, ["of 2 of 4 folds"]),
+        ({"neighbours": 400.0, "mean": 400.0}, {"mean", "neighbours"}, ["of 2 of 5 folds"]),
     ],
 )
 def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, seconds, weighed, said):
@@ -315,7 +315,6 @@ def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, second
         save_dir=str(tmp_path / "run"),
         features="morgan_count",
         model=["neighbours", "mean"],
-        folds=4,
         time_budget="1h",
         page=False,
     )

@@ -38,9 +38,12 @@ _ONE_A_TASK: frozenset[MemberName] = frozenset((*STEPS, "tabicl")) - {"mlp"}
 _PILOT_TASKS = 6
 """Tasks of a trial of these."""
 
-_PILOT_LABELS = (1_250, 5_000)
-"""Labels of two trials of a Gaussian process, which takes about their square; the second where the
-first does not say that it takes far too long."""
+_PILOT_LABELS = (300, 1_250, 5_000)
+"""Labels of trials of a Gaussian process, which takes about their square; the next where those
+before do not say that it takes far too long."""
+
+_SAID = 128
+"""Rows of a trial that are predicted."""
 
 _GROWTH: Mapping[MemberName, float] = {"gp": 1.8}
 """Power of the labels with which the time of a fit grows: measured from 170 to 1 400 rows, 1.7, and
@@ -237,11 +240,11 @@ def tried_cost(
     order = np.random.default_rng(seed).permutation(len(known))
     some = np.sort(order[: max(int(_PILOT * len(known)), _LEAST_PILOT)])
     if name == "gp":
-        first = _of_labels(known, some, _PILOT_LABELS[0], trial)
-        known_labels = known[some].sum()
-        if first.fit > left or known_labels <= _PILOT_LABELS[0]:
-            return first
-        return _of_labels(known, some, _PILOT_LABELS[1], trial)
+        for most in _PILOT_LABELS:
+            found = _of_labels(known, some, most, trial)
+            if found.fit > left or known[some].sum() <= most:
+                break
+        return found
     tasks = _spread_tasks(known[some].sum(axis=0), _PILOT_TASKS if name in _ONE_A_TASK else None)
     labels = int(known[np.ix_(some, tasks)].sum())
     if not labels:
@@ -265,8 +268,8 @@ def _timed(trial: Trial, rows: IntArray, tasks: IntArray, steps: int | None) -> 
     start = perf_counter()
     predict = trial(rows, tasks, steps)
     fitted = perf_counter()
-    predict(rows)
-    return fitted - start, perf_counter() - fitted
+    predict(rows[:_SAID])
+    return fitted - start, (perf_counter() - fitted) * len(rows) / len(rows[:_SAID])
 
 
 def _of_labels(known: BoolArray, rows: IntArray, most: int, trial: Trial) -> Cost:
