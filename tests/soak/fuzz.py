@@ -228,6 +228,12 @@ def fault_of(reader: Reader, content: bytes, folder: Path) -> str | None:
     return f"{seconds:.0f} s" if seconds > SLOW else None
 
 
+def warm(reader: Reader, folder: Path) -> None:
+    """Import what a reader needs, which may take longer than a file may: it reads a good one."""
+    good = fault_of(reader, reader.make(), folder)
+    assert good is None or good.endswith(" s"), good
+
+
 def some(content: bytes, number: int) -> list[bytes]:
     """Return fifty damaged files, the same for the same number."""
     found: list[bytes] = []
@@ -249,12 +255,12 @@ def some(content: bytes, number: int) -> list[bytes]:
 
 
 def examples(reader: Reader, seconds: float, start: int = 0) -> Iterator[bytes]:
-    """Yield damaged files until the time is over."""
+    """Yield damaged files until so many seconds of this process are spent."""
     content = reader.make()
-    end = time.monotonic() + seconds
+    end = time.process_time() + seconds
     for number in count(start):
         for example in some(content, number):
-            if time.monotonic() > end:
+            if time.process_time() > end:
                 return
             yield example
 
@@ -264,8 +270,7 @@ def fuzz(reader: Reader, seconds: float, folder: Path, start: int = 0) -> dict[s
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     kinds: dict[str, bytes] = {}
     tried = 0
-    good = fault_of(reader, reader.make(), folder)  # imports what it needs
-    assert good is None or good.endswith(" s"), good
+    warm(reader, folder)
     for example in examples(reader, seconds, start):
         tried += 1
         fault = fault_of(reader, example, folder)

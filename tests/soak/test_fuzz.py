@@ -29,13 +29,14 @@ SLOW = {"journal", "model"}
 
 
 @pytest.mark.parametrize(("reader", "file"), KEPT, ids=lambda x: getattr(x, "name", str(x)))
-def test_what_once_failed(reader: object, file: Path, tmp_path: Path) -> None:
+def test_what_once_failed(reader, file: Path, tmp_path: Path) -> None:
+    FUZZ.warm(reader, tmp_path)
     assert FUZZ.fault_of(reader, file.read_bytes(), tmp_path) is None
 
 
 @pytest.mark.parametrize("reader", FUZZ.READERS, ids=lambda r: r.name)
 def test_damaged_files_are_read_or_refused(reader, tmp_path: Path) -> None:
-    FUZZ.fault_of(reader, reader.make(), tmp_path)  # imports what it needs, which may take long
+    FUZZ.warm(reader, tmp_path)
     assert FUZZ.fault_of(reader, reader.make(), tmp_path) is None
     for content in islice(FUZZ.examples(reader, 60), 3 if reader.name in SLOW else 15):
         assert FUZZ.fault_of(reader, content, tmp_path) is None

@@ -160,7 +160,14 @@ def test_wrong_input_is_one_message(run: Run, argv: list[str], message: str) -> 
 def test_the_page_is_replaced_where_it_may(run: Run) -> None:
     Path("t.csv").write_text(TABLE)
     Path("profile.html").write_text("old")
-    assert run("t.csv")[0] == 2
+    assert run("t.csv", "--output", "profile.html")[0] == 2
+    # One that nobody named is beside it, as each run has a folder of its own.
+    assert run("t.csv")[0] == 0
+    assert run("t.csv")[0] == 0
+    assert {p.name for p in Path().glob("*.html")} == {
+        *("profile.html", "profile-2.html", "profile-3.html")
+    }
+    assert Path("profile.html").read_text() == "old"
     assert run("t.csv", "--overwrite")[0] == 0
     assert Path("profile.html").read_text() != "old"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -202,3 +204,18 @@ def test_shift_study_leaves_tables_figure_and_page(good, tmp_path):
     assert set(summary["replicates"]) == {2}
     names = {"shift.json", "runs.csv", "shift.png", "shift.svg", "report.html", "report.pdf"}
     assert names <= {p.name for p in out.iterdir()}
+
+
+def test_all_of_it_starts_anew_where_it_was_killed_after_a_fit(good, tmp_path):
+    config = tmp_path / "one.yaml"
+    config.write_text(
+        "simulate: {n_species: 6, n_clusters: 2, n_compounds: 8, n_covariates: 2, anchors: 1}\n"
+        "models:\n  alone: {model: ridge}\n"
+    )
+    out = tmp_path / "out"
+    good("run", "--config", config, "--save-dir", out)
+    # As a kill leaves it: the fit has ended, what it is part of has not.
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])
+    (out / ".lock.json").write_text(json.dumps({"command": command}))
+    good("run", "--config", config, "--save-dir", out)
+    assert (out / "report.html").is_file()

@@ -12,7 +12,14 @@ import pytest
 from molpool_common import _folders as runfolder
 from molpool_common._digests import SUMS
 from molpool_common._errors import InputError
-from molpool_common._folders import MARKER, RunFolder, atomic_path, check_free, default_folder
+from molpool_common._folders import (
+    MARKER,
+    RunFolder,
+    atomic_path,
+    check_free,
+    default_folder,
+    free_name,
+)
 
 
 def shown(folder: Path) -> list[str]:
@@ -288,3 +295,18 @@ def test_default_folder_is_new_each_time(tmp_path: Path) -> None:
         assert path not in taken
         path.mkdir(parents=True)
         taken.add(path)
+
+
+def test_a_free_name_keeps_its_ending(tmp_path: Path) -> None:
+    made = []
+    for _ in range(3):
+        path = free_name(tmp_path / "page.html")
+        path.touch()
+        made.append(path.name)
+    assert made == ["page.html", "page-2.html", "page-3.html"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a system without /proc")
+def test_a_file_system_that_takes_no_folders_is_refused_before_anything_is_computed() -> None:
+    with pytest.raises(InputError, match="may be written to; found '/proc'"):
+        check_free(Path("/proc/x/y"))

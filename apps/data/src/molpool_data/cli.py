@@ -16,6 +16,7 @@ from molpool_common import (
     ReadConfig,
     answer,
     console,
+    free_name,
 )
 from pydantic import Field
 
@@ -84,7 +85,11 @@ class DescribeOptions(ConfigModel):
         "counterions and charges; or its canonical tautomer (slow). By default that of the "
         "configuration, or parent",
     )
-    output: Annotated[str, PATH] = Field("profile.html", description="page to write")
+    output: Annotated[str, PATH] = Field(
+        "profile.html",
+        description="page to write; where none is given and this one is there, profile-2.html "
+        "and so on",
+    )
     overwrite: bool = Field(False, description="replace the page if it exists")
     read: ReadConfig = Field(default_factory=ReadConfig)
 
@@ -115,6 +120,9 @@ def _describe(options: DescribeOptions, argv: Sequence[str]) -> None:
     from molpool_pipelines.tables import Columns, describe_and_report, read_configured, read_named
 
     output = Path(options.output)
+    if not (options.is_given("output") or options.overwrite):
+        # As runs whose folder is not named: each has one of its own.
+        output = free_name(output)
     _check_output(output, overwrite=options.overwrite)
     if options.config is not None:
         described = read_configured(

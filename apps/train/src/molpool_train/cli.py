@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from molpool_common import (
     PATH,
+    RESOLVED,
     Command,
     ConfigModel,
     InputError,
@@ -96,7 +97,7 @@ def _resumed(command: Command, name: str, config: Any, argv: Sequence[str]) -> t
     """Return the configuration and the name of the run; a resumed run brings its own file."""
     path, _ = take_config(argv)
     if config.resume and config.save_dir and path is None:
-        stored = Path(config.save_dir) / "config.resolved.yaml"
+        stored = Path(config.save_dir) / RESOLVED
         if stored.is_file():
             from molpool_pipelines.runs import earlier_settings
 

@@ -1,4 +1,5 @@
 from ._batches import BatchLoader as BatchLoader
+from ._checkpoint import check_foundation as check_foundation
 from ._config import AggregationName as AggregationName
 from ._config import BestEpoch as BestEpoch
 from ._config import ChempropConfig as ChempropConfig

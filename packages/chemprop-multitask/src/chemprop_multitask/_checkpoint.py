@@ -283,15 +283,39 @@ def as_foundation(config: ConfigT) -> ConfigT:
     """
     model = config.model
     mp = model.message_passing
-    if model.from_foundation is None or mp != type(mp)():
+    if mp != type(mp)():
         return config
+    update = {"message_passing": mp.model_copy(update=_of_foundation(model))}
+    return config.model_copy(update={"model": model.model_copy(update=update)})
+
+
+def check_foundation(model: ModelConfig) -> None:
+    """Raise `ChempropError` where a key of message passing was given and the foundation differs.
+
+    A default that is given can only be told from one that is not by the configuration as a user
+    gave it, before it is copied.
+    """
+    mp = model.message_passing
+    for key, own in _of_foundation(model).items():
+        if mp.is_given(key) and getattr(mp, key) != own:
+            raise ChempropError(
+                f"model.message_passing.{key}: expected {own}, as in {model.from_foundation}; "
+                f"found {getattr(mp, key)}"
+            )
+
+
+def _of_foundation(model: ModelConfig) -> dict[str, Any]:
+    """Return the keys of message passing that a foundation has; none without one."""
+    if model.from_foundation is None:
+        return {}
+    mp = model.message_passing
     content = read_torch_file(model.from_foundation, "model.from_foundation")
     hparams = content.get("hyper_parameters")
     if not isinstance(hparams, Mapping):
-        return config
+        return {}
     block = hparams.get("message_passing", hparams)  # of a model, or of an encoder alone
     if not isinstance(block, Mapping) or not {"d_h", "depth"} <= block.keys():
-        return config
+        return {}
     found = {
         "hidden_size": block["d_h"],
         "depth": block["depth"],
@@ -300,8 +324,7 @@ def as_foundation(config: ConfigT) -> ConfigT:
     }
     if "activation" in block:
         found["activation"] = _activation(block["activation"])
-    update = {"message_passing": mp.model_copy(update=found)}
-    return config.model_copy(update={"model": model.model_copy(update=update)})
+    return found
 
 
 def _activation(activation: Any) -> str:

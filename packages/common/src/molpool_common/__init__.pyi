@@ -26,6 +26,8 @@ from ._cli import interruption as interruption
 from ._cli import parse_config as parse_config
 from ._cli import rewriting as rewriting
 from ._cli import take_config as take_config
+from ._config import BEST as BEST
+from ._config import RESOLVED as RESOLVED
 from ._config import ConfigModel as ConfigModel
 from ._config import Seed as Seed
 from ._config import dump_config as dump_config
@@ -61,6 +63,7 @@ from ._folders import check_run as check_run
 from ._folders import default_folder as default_folder
 from ._folders import environment as environment
 from ._folders import folders_inside as folders_inside
+from ._folders import free_name as free_name
 from ._folders import remove_run as remove_run
 from ._folders import user_cache as user_cache
 from ._folders import write_text as write_text
@@ -185,6 +188,7 @@ from .metrics import IN_UNITS as IN_UNITS
 from .metrics import LABELS as LABELS
 from .metrics import METRICS as METRICS
 from .metrics import N_RESAMPLES as N_RESAMPLES
+from .metrics import WITHIN as WITHIN
 from .metrics import Interval as Interval
 from .metrics import Metric as Metric
 from .metrics import MetricTable as MetricTable
@@ -222,6 +226,7 @@ from .splits import without_overlap as without_overlap
 from .splits._times import TimesError as TimesError
 from .splits._times import parse_times as parse_times
 from .tables._columns import require_columns as require_columns
+from .tables._columns import smiles_column_of as smiles_column_of
 from .tables._files import check_file as check_file
 from .tables._files import expand_tables as expand_tables
 from .tables._files import is_parquet as is_parquet

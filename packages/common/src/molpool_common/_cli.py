@@ -356,6 +356,9 @@ def _mark_given(found: BaseModel, default: BaseModel, flags: set[str], prefix: s
     marked = set(default.model_fields_set)
     for key, flag, aliases in section_flags(type(found), prefix):
         section, before = getattr(found, key), getattr(default, key)
+        if flags.isdisjoint((flag, *aliases)) and section == before and isinstance(before, dict):
+            # With sections of its own, of which each knows what was given.
+            found.__dict__[key] = before
         if isinstance(section, BaseModel) and isinstance(before, BaseModel):
             _mark_given(section, before, flags, f"{flag}.")
             named = bool(section.model_fields_set)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+RESOLVED, BEST = "config.resolved.yaml", "best.yaml"
+"""Files of a run and of a study with all keys, of which defaults count as not given."""
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """A seed that every library takes."""
 
@@ -53,8 +56,12 @@ class ConfigModel(BaseModel):
             for key, value in values.items()
         }
 
+    def is_given(self, key: str) -> bool:
+        """Return whether a key was given, be it its default: what was given adapts to no table."""
+        return key in self.model_fields_set
 
-def load_config(model: type[ModelT], path: str | Path) -> ModelT:
+
+def load_config(model: type[ModelT], path: str | Path, *, all_keys: bool = False) -> ModelT:
     """Read a YAML file into a configuration model.
 
     Parameters
@@ -63,6 +70,9 @@ def load_config(model: type[ModelT], path: str | Path) -> ModelT:
         The section to fill.
     path : str or Path
         The YAML file.
+    all_keys : bool
+        Whether it was written with all keys, of which defaults then count as not given; so were
+        those called `RESOLVED` and `BEST`.
 
     Returns
     -------
@@ -75,15 +85,34 @@ def load_config(model: type[ModelT], path: str | Path) -> ModelT:
         Naming the key, its line, what was expected and found, and for an unknown key the nearest
         valid one.
     """
-    return validate_config(model, read_yaml(path))
+    return validate_config(model, read_yaml(path), all_keys=all_keys)
 
 
-def validate_config(model: type[ModelT], document: YamlDocument) -> ModelT:
+def validate_config(
+    model: type[ModelT], document: YamlDocument, *, all_keys: bool = False
+) -> ModelT:
     """Validate an already parsed document; see `load_config`."""
     try:
-        return model.model_validate(document.data)
+        found = model.model_validate(document.data)
     except ValidationError as error:
         raise input_error(error, model, document) from None
+    if all_keys or document.source in (RESOLVED, BEST):
+        _count_as_given(found)
+    return found
+
+
+def _count_as_given(config: BaseModel) -> None:
+    """Count as given what is not at its default, in all sections."""
+    for value in config.__dict__.values():
+        held = value.values() if isinstance(value, dict) else value
+        for section in held if isinstance(held, list | type({}.values())) else [held]:
+            if isinstance(section, BaseModel):
+                _count_as_given(section)
+    config.__pydantic_fields_set__ = {
+        key
+        for key, field in type(config).model_fields.items()
+        if getattr(config, key) != field.get_default(call_default_factory=True)
+    }
 
 
 def validate_values(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:

@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -256,9 +257,29 @@ def check_free(path: Path, *, overwrite: bool = False, restart: bool = False) ->
             expected="a folder that may be written to",
             found=f"{str(there)!r}, read-only",
         )
+    if not _takes_folders(there):
+        raise InputError(
+            "save_dir",
+            expected="a folder that may be written to",
+            found=f"{str(there)!r}, which holds no files of ours",
+        )
     # First: who is at work there says more than what lies there.
     check_unlocked(path)
     _check_content(path, overwrite=overwrite, restart=restart)
+
+
+def _takes_folders(there: Path) -> bool:
+    """Return whether a folder can be made in one; asked of what is on no disk, such as ``/proc``.
+
+    There nothing else says it, root may write to everything.
+    """
+    if not hasattr(os, "statvfs") or os.statvfs(there).f_blocks:
+        return True
+    try:
+        Path(tempfile.mkdtemp(prefix=".molpool-", dir=there)).rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def check_run(path: Path) -> None:
@@ -361,11 +382,15 @@ def _remove_run(path: Path) -> None:
 
 def default_folder(stem: str, root: str | Path = "runs") -> Path:
     """Return a folder name that no earlier run has: ``runs/STEM-YYYYMMDD-HHMMSS``."""
-    base = Path(root) / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    candidate, n = base, 1
-    while candidate.exists():
+    return free_name(Path(root) / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+def free_name(path: Path) -> Path:
+    """Return a path that is not there: this one, or with ``-2``, ``-3``, ... before its ending."""
+    candidate, n = path, 1
+    while os.path.lexists(candidate):
         n += 1
-        candidate = base.with_name(f"{base.name}-{n}")
+        candidate = path.with_name(f"{path.stem}-{n}{path.suffix}")
     return candidate
 
 

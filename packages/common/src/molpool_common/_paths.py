@@ -58,10 +58,12 @@ def absolute_paths(config: ModelT) -> ModelT:
         Keys marked by `PATH` are read as of the working folder, in all its sections. Addresses
         (``postgresql://...``) and standard input (``-``) stay.
     """
-    update = {
-        name: _absolute(getattr(config, name), PATH in field.metadata)
-        for name, field in type(config).model_fields.items()
-    }
+    update: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        own = getattr(config, name)
+        found = _absolute(own, PATH in field.metadata)
+        # What is copied counts as given.
+        update |= {} if found == own else {name: found}
     return config.model_copy(update=update)
 
 

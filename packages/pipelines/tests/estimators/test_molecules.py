@@ -120,6 +120,11 @@ class TestRegressor:
         assert (narrow[:, 1] < wide[:, 1]).all()
         np.testing.assert_allclose(mean, fitted.predict(frame))
 
+    @pytest.mark.parametrize("share", [True, 0, 1, 90, "0.9"])
+    def test_no_share(self, share: object, fitted: AutoRegressor) -> None:
+        with pytest.raises(InputError, match="return_interval: expected a share between 0 and 1"):
+            fitted.predict(["CCO"], return_interval=share)
+
     def test_several_tasks_with_gaps(self, frame: pd.DataFrame) -> None:
         y = frame[["LogP", "QED"]].copy()
         y.iloc[::3, 1] = np.nan

@@ -42,6 +42,7 @@ from .robust._squares import predicts_closer as predicts_closer
 from .robust._weights import RowWeights as RowWeights
 from .robust._weights import reweighted as reweighted
 from .robust._weights import row_weights as row_weights
+from .selection._candidates import STRUCTURE as STRUCTURE
 from .selection._held_out import GroupRanges as GroupRanges
 from .selection._held_out import HeldOut as HeldOut
 from .selection._held_out import RunFold as RunFold

@@ -29,8 +29,8 @@ class TaskAffinityConfig(ConfigModel):
     enabled: bool = Field(default=False, description="Measure affinities and group the tasks.")
     n_groups: int | Literal["auto"] = Field(
         default=_N_GROUPS,
-        description="Number of groups, 1 to the number of tasks, with fewer tasks than the default"
-        " as many as these; auto: by silhouette.",
+        description="Number of groups, 1 to that of tasks; where none is given at most as many as"
+        " these; auto: by silhouette.",
     )
     affinity_epochs: int = Field(
         default=1, ge=1, description="Epochs of the short training that is measured."
@@ -38,7 +38,7 @@ class TaskAffinityConfig(ConfigModel):
     affinity_batch_size: int = Field(
         default=_BATCH_SIZE,
         ge=1,
-        description="Molecules per batch of it; of a smaller table than the default all.",
+        description="Molecules per batch of it; where none is given at most those of the table.",
     )
     affinity_lr: float = Field(
         default=1e-3, gt=0, description="Adam's learning rate in it; the step of lookahead, too."
@@ -116,12 +116,20 @@ class TaskAffinityConfig(ConfigModel):
 
     def n_groups_of(self, n_tasks: int) -> int | Literal["auto"]:
         """Return the number of groups of some tasks: the default is no more than there are."""
-        return min(_N_GROUPS, n_tasks) if self.n_groups == _N_GROUPS else self.n_groups
+        return self.n_groups if self.is_given("n_groups") else min(_N_GROUPS, n_tasks)
 
     def batch_size_of(self, n_rows: int) -> int:
         """Return the batch size of some molecules: the default is no more than there are."""
         size = self.affinity_batch_size
-        return max(1, min(size, n_rows)) if size == _BATCH_SIZE else size
+        return size if self.is_given("affinity_batch_size") else max(1, min(size, n_rows))
+
+    def for_table(self, n_tasks: int, n_rows: int) -> Self:
+        """Return a copy whose defaults suit a number of tasks and of molecules with labels."""
+        wanted = {
+            "n_groups": self.n_groups_of(n_tasks),
+            "affinity_batch_size": self.batch_size_of(n_rows),
+        }
+        return self.model_copy(update=wanted)
 
     @field_validator("n_groups", mode="before")
     @classmethod

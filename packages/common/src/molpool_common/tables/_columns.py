@@ -33,3 +33,21 @@ def require_columns(
                 where=where,
                 hint=did_you_mean(name, columns),
             )
+
+
+def smiles_column_of(names: Sequence[str], wanted: str, *, given: bool) -> str:
+    """Return the column of SMILES of a table.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns of the table.
+    wanted : str
+        What the column is called.
+    given : bool
+        Whether somebody said so: else one that only differs in case is taken, the first of several.
+    """
+    if given or wanted in names:
+        return wanted
+    alike = (name for name in names if name.casefold() == wanted.casefold())
+    return next(alike, wanted)

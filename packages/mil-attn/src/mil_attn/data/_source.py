@@ -21,6 +21,7 @@ from molpool_common import (
     open_table,
     read_table,
     require_columns,
+    smiles_column_of,
     table_reading,
     text_column,
     to_scale,
@@ -112,7 +113,10 @@ def read_bags(
     require_columns(frame, [data.names] if data.names else [], key="data.id_column", where=where)
     require_columns(frame, tasks, key="data.target_columns", where=where)
     if data.kind == "smiles":
-        require_columns(frame, [data.smiles_column], key="data.smiles_column", where=where)
+        given = data.is_given("smiles_column")
+        found = smiles_column_of(frame.columns, data.smiles_column, given=given)
+        data = data.model_copy(update={"smiles_column": found})
+        require_columns(frame, [found], key="data.smiles_column", where=where)
     _check_weight_columns(data, frame, tasks, where)
     aux = _Auxiliary(data, model, path, read) if labelled and model.aux else None
     if data.multiclass and tasks:

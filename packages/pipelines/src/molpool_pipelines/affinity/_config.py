@@ -86,8 +86,8 @@ class AffinityCommandConfig(TaskAffinityConfig):
     def measurement(self) -> TaskAffinityConfig:
         """The keys of measuring and grouping alone."""
         # Without this command's keys: the result file stores the section as training would.
-        values = {key: getattr(self, key) for key in TaskAffinityConfig.model_fields}
-        return validate_values(TaskAffinityConfig, values)
+        keys = self.model_fields_set & TaskAffinityConfig.model_fields.keys() | {"enabled"}
+        return validate_values(TaskAffinityConfig, {key: getattr(self, key) for key in keys})
 
 
 def read_as_measurement(document: YamlDocument) -> YamlDocument:

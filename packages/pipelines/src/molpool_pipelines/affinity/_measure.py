@@ -118,9 +118,8 @@ def measure_affinity(
     ChempropError
         If architecture, loss or foundation do not fit.
     """
-    size = section.batch_size_of(len(train))
-    section = section.model_copy(update={"affinity_batch_size": size})
     names = train.task_names
+    section = section.for_table(len(names), len(train))
     model = ChempropModel.from_config(
         architecture,
         task_names=names,

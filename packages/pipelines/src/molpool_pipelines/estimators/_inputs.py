@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 from molpool_common import FloatArray, InputError, listed
+
+
+def level_of(return_interval: Any, default: float) -> float:
+    """Return the share that intervals shall cover; the default where none are asked for.
+
+    Raises
+    ------
+    InputError
+        If it is no number between 0 and 1.
+    """
+    if return_interval is None:
+        return default
+    is_number = isinstance(return_interval, Real) and not isinstance(return_interval, bool)
+    if not (is_number and 0 < return_interval < 1):
+        raise InputError(
+            "return_interval",
+            expected="a share between 0 and 1, such as 0.9, or None",
+            found=repr(return_interval),
+        )
+    return float(return_interval)
 
 
 def smiles_of(X: Any, column: str | None = None) -> list[str | None]:

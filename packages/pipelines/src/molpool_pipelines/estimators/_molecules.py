@@ -16,7 +16,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
 from molpool_pipelines.estimators._estimator import RunEstimator, like, mean_score
-from molpool_pipelines.estimators._inputs import Targets, smiles_of
+from molpool_pipelines.estimators._inputs import Targets, level_of, smiles_of
 from molpool_pipelines.models import LEVEL, ServedModel
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class MoleculeRegressor(RegressorMixin, MoleculeEstimator):  # type: ignore[misc
         interval : ndarray [N, 2] or [N, T, 2]
             Only with `return_interval`: lower and upper ends, NaN where a task has too few labels.
         """
-        found = self._predicted(X, return_interval or LEVEL)
+        found = self._predicted(X, level_of(return_interval, LEVEL))
         mean = self._shaped(self._column(found))
         if return_interval is None:
             return mean

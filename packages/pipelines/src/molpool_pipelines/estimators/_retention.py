@@ -17,7 +17,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from molpool_pipelines.estimators._estimator import RunEstimator, like, mean_score
-from molpool_pipelines.estimators._inputs import Targets
+from molpool_pipelines.estimators._inputs import Targets, level_of
 from molpool_pipelines.estimators._report import Report
 from molpool_pipelines.runs import CONFIG, REPORT, load_stored
 
@@ -158,7 +158,7 @@ class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
         interval : ndarray [N, 2]
             Only with `return_interval`: lower and upper ends.
         """
-        found = self._predicted(X, return_interval or 0.9)
+        found = self._predicted(X, level_of(return_interval, 0.9))
         names = [f"{self.target_}{end}" for end in ("", "_lower", "_upper")]
         mean, *ends = (found[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in names)
         return mean if return_interval is None else (mean, np.column_stack(ends))

@@ -14,6 +14,7 @@ from molpool_common import (
     cache_folder,
     open_table,
     require_columns,
+    smiles_column_of,
 )
 
 from molpool_pipelines.models import (
@@ -181,8 +182,10 @@ class _Truth:
         elif "id" not in table.columns:
             ids = pl.Series(range(1, table.height + 1)).cast(pl.String)
             table = table.with_columns(ids.alias("id"))
-        if on_bad_smiles == "error" and (smiles_column or "SMILES") in table.columns:
-            refuse_bad_smiles(path, smiles_column or "SMILES", read)
+        known = smiles_column is not None
+        column = smiles_column_of(table.columns, smiles_column or "SMILES", given=known)
+        if on_bad_smiles == "error" and column in table.columns:
+            refuse_bad_smiles(path, column, read)
         rows = pl.Series(range(1, table.height + 1))
         return cls(table, rows, rejected_rows([]), tuple(reading.sentences()))
 

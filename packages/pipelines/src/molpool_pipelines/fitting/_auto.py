@@ -16,6 +16,8 @@ from molpool_common import (
     murcko_scaffolds,
     parse_smiles,
     read_table,
+    smiles_column_of,
+    text_column,
 )
 
 from molpool_pipelines.demo import DEMO_TASKS
@@ -72,7 +74,7 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
     if data.dataset == DEMO and not data.target_columns:
         data = data.model_copy(update={"target_columns": list(DEMO_TASKS)})
     elif config.data_path is not None and not data.target_columns:
-        named = None if data.smiles_column == "SMILES" else data.smiles_column
+        named = data.smiles_column if data.is_given("smiles_column") else None
         columns, notes = choose_columns(
             table(), Columns(named, data.id_column), Path(config.data_path).name
         )
@@ -123,9 +125,11 @@ def _split(
     if config.data_path is None:
         return "scaffold"
     frame = table().head(_LOOKED_AT)
-    if data.smiles_column not in frame.columns:
+    given = data.is_given("smiles_column")
+    column = smiles_column_of(frame.columns, data.smiles_column, given=given)
+    if column not in frame.columns:
         return "scaffold"  # what reads the table says that the column is missing
-    smiles = frame[data.smiles_column].cast(str).to_list()
+    smiles = text_column(frame, column, where=Path(config.data_path).name).to_list()
     mols = [mol for mol in parse_smiles(smiles).mols if mol is not None]
     distinct = len(set(murcko_scaffolds(mols)))
     # A series on a few scaffolds cannot be divided by them.

@@ -411,7 +411,8 @@ class TrainTabularConfig(
         5,
         ge=2,
         description="folds of the rows that are not tested, of the split's own kind: rows out of "
-        "fold weigh the models and calibrate the intervals",
+        "fold weigh the models and calibrate the intervals; where none are given, down to two for "
+        "a time budget",
     )
     time_budget: str | None = Field(
         None,

@@ -17,6 +17,7 @@ from molpool_common import (
     parse_smiles,
     read_table,
     require_columns,
+    smiles_column_of,
     structures_of,
     table_metadata,
     text_column,
@@ -379,7 +380,8 @@ def read_unseen(config: TrainConfig) -> Unseen | None:
         return None
     path = Path(config.data.predict_path)
     frame = read_table(path, config.read, key=KEY)
-    column = config.data.smiles_column
+    given = config.data.is_given("smiles_column")
+    column = smiles_column_of(frame.columns, config.data.smiles_column, given=given)
     require_columns(frame, [column], key="data.smiles_column", where=path.name)
     smiles = text_column(frame, column, where=path.name)
     parsed = parse_smiles(smiles.to_list())

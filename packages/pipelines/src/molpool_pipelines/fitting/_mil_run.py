@@ -165,7 +165,8 @@ def read_inputs(config: TrainMILConfig) -> MILInputs:
     for path in (config.data_path, section.test_path, section.predict_path):
         if path is not None and section.kind == "smiles" and config.on_bad_smiles == "error":
             # Before conformers are computed, which takes minutes.
-            refuse_bad_smiles(path, section.smiles_column, config.read)
+            given = section.is_given("smiles_column")
+            refuse_bad_smiles(path, section.smiles_column, config.read, given=given)
     describe_2d = partial(named_features, cache=section.cache_dir)
     found = read_split_bags(config, describe_2d=describe_2d)
     data, split = found.data, found.split

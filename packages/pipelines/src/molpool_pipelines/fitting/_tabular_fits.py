@@ -214,10 +214,10 @@ class Fits:
         """Keep as many folds as the models have time for, where with all some would have none.
 
         A second model brings more than weights and intervals that rest on all rows. Where no model
-        has time, the fewest.
+        has time, the fewest. All, where their number was given.
         """
         left, n = self._budget.left, len(self.rows.folds)
-        if left is None:
+        if left is None or self.config.is_given("folds"):
             return []
         upto = np.cumsum([self._expected(Plan(name)) for name in names])
 

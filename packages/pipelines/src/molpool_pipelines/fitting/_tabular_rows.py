@@ -15,6 +15,7 @@ from molpool_common import (
     listed,
     read_table,
     require_columns,
+    smiles_column_of,
     text_column,
 )
 from rich.console import Console
@@ -249,12 +250,13 @@ def read_unlabelled(config: TrainTabularConfig, hidden: set[str]) -> tuple[list[
         return [], []
     path = Path(config.distill_path)
     frame = read_table(path, config.read, key="distill_path")
-    column = config.data.smiles_column
+    given = config.data.is_given("smiles_column")
+    column = smiles_column_of(frame.columns, config.data.smiles_column, given=given)
     require_columns(frame, [column], key="data.smiles_column", where=path.name)
-    given = text_column(frame, column, where=path.name).to_list()
-    found = identify(given, how=config.data.standardize)
+    smiles = text_column(frame, column, where=path.name).to_list()
+    found = identify(smiles, how=config.data.standardize)
     blocks = found.blocks.tolist()
-    seen = given if config.data.structure == "given" else found.structures
+    seen = smiles if config.data.structure == "given" else found.structures
     kept = [s for s, block in zip(seen, blocks, strict=True) if block and block not in hidden]
     if not any(blocks):
         raise InputError(

@@ -200,6 +200,10 @@ def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:
     """
     check_accelerator(config.training.accelerator)
     check_tracking(config.tracking)
+    if isinstance(config, TrainChempropConfig) and config.model.from_foundation is not None:
+        from chemprop_multitask import check_foundation
+
+        check_foundation(config.model)
     affinity = getattr(config, "task_affinity", None)  # bags have none
     if affinity is not None and affinity.enabled and affinity.device not in {"auto", "cpu"}:
         from molpool_pipelines.affinity import check_device

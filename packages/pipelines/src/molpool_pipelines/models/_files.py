@@ -13,9 +13,16 @@ from typing import Any
 
 from molpool_common import InputError, checked, folders_inside, listed, read_yaml
 
-from molpool_pipelines.runs import BAGS_FOLDER, CALIBRATION, PREDICTIONS, SPLIT, TABULAR_FOLDER
+from molpool_pipelines.runs import (
+    BAGS_FOLDER,
+    CALIBRATION,
+    CONFIG,
+    MODELS,
+    PREDICTIONS,
+    SPLIT,
+    TABULAR_FOLDER,
+)
 
-CONFIG, MODELS = "config.resolved.yaml", "models"
 TABULAR = "model.json"
 BAG_BLEND = "bags.json"
 _MIL_KEY = b"mil_attn"

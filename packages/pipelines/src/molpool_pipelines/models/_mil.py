@@ -35,6 +35,8 @@ from molpool_common import (
     cache_folder,
     is_parquet,
     parse_smiles,
+    smiles_column_of,
+    table_header,
     validate_values,
 )
 
@@ -404,6 +406,10 @@ def _section(config: PredictConfig, model: MILModel) -> MILDataConfig:
         update["id_column"] = config.id_column
     if config.smiles_column is not None:
         update["smiles_column"] = config.smiles_column
+    elif model.data.kind == "smiles" and config.data_path is not None:
+        header = table_header(Path(config.data_path), read=config.read)
+        own = smiles_column_of(header, model.data.smiles_column, given=False)
+        update["smiles_column"] = own
     three, two = model.feature_names
     # Else all columns but ids would be features, the labels of a table that has them too.
     if model.data.kind == "bags" and three is not None:

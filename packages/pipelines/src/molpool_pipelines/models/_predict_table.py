@@ -27,6 +27,7 @@ from molpool_common import (
     listed,
     mapped,
     parse_smiles,
+    smiles_column_of,
     table_metadata,
     tell,
     write_table,
@@ -498,7 +499,8 @@ def _given(value: str | None, flag: str, expected: str) -> str:
 def _columns(config: PredictConfig, model_path: Path, table: TableFiles) -> tuple[str, str | None]:
     """Return the columns of SMILES and of ids; None where rows are numbered."""
     section = run_section(model_path, "data")
-    smiles = config.smiles_column or section.get("smiles_column") or "SMILES"
+    own = config.smiles_column or section.get("smiles_column") or "SMILES"
+    smiles = smiles_column_of(table.columns, own, given=config.smiles_column is not None)
     table.require(smiles, "--smiles-column")
     if config.id_column is not None:
         return smiles, table.require(config.id_column, "--id-column")

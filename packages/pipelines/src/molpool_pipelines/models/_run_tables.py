@@ -41,10 +41,12 @@ def data_as_run(
         key: {t: v for t, v in (section.get(key) or {}).items() if t in tasks}
         for key in ("transforms", "modifier_columns")
     }
+    own = smiles_column or section.get("smiles_column")
     return validate_values(
         DataConfig,
         {
-            "smiles_column": smiles_column or section.get("smiles_column") or "SMILES",
+            # Of the default another table may have another spelling.
+            **({"smiles_column": own} if smiles_column or own not in (None, "SMILES") else {}),
             "target_columns": list(tasks),
             "id_column": id_column,
             "modifier_suffix": section.get("modifier_suffix"),

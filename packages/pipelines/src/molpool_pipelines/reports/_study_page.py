@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from molpool_common import Cell, Code, Facts, Lines, Part, Section, Table, Text, render_report
+from molpool_common import (
+    BEST,
+    RESOLVED,
+    Cell,
+    Code,
+    Facts,
+    Lines,
+    Part,
+    Section,
+    Table,
+    Text,
+    render_report,
+)
 
 from molpool_pipelines.reports import _study_figures as figures
 from molpool_pipelines.reports._parts import configuration
@@ -278,7 +290,7 @@ def _errors(study: StudyTables) -> list[Part]:
 
 
 def _configuration(study: StudyTables, folder: Path) -> Section:
-    section = configuration(folder, ["best.yaml", "config.resolved.yaml"])
+    section = configuration(folder, [BEST, RESOLVED])
     space = study.facts.get("space")
     if space is None:
         return section

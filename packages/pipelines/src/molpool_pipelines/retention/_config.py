@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from molpool_common import (
     PATH,
+    RESOLVED,
     ConfigModel,
     IdSpelling,
     InputError,
@@ -48,7 +50,7 @@ STRUCTURE_KEYS = (
 )
 """Keys of a model: who gives one has a structure in mind."""
 
-CONFIG = "config.resolved.yaml"
+CONFIG = RESOLVED
 COEFFICIENTS = "coefficients.npz"
 RESIDUALS, FLAGGED = "residuals.csv", "flagged.csv"
 STATISTICS = "statistics.npz"
@@ -114,7 +116,8 @@ class FolderConfig(ConfigModel):
 
     def _spare_inputs(self, folder: Path) -> None:
         """Refuse to replace a folder that holds what is read."""
-        place = folder.resolve()
+        # Not Path.resolve, which raises where a link leads to itself.
+        place = Path(os.path.realpath(folder))
         for key in _INPUTS:
             given = getattr(self, key, None)
             texts = [given] if isinstance(given, str) else given
@@ -122,13 +125,18 @@ class FolderConfig(ConfigModel):
             texts = texts if isinstance(texts, list) else []
             for text in texts:
                 found = glob.glob(text) or [text.partition("=")[2] or text]
-                inside = [p for p in map(Path, found) if place in (p.resolve(), p.resolve().parent)]
+                real = {p: Path(os.path.realpath(p)) for p in map(Path, found)}
+                inside = [p for p, at in real.items() if place in (at, at.parent)]
                 if inside:
                     raise InputError(
                         "save_dir",
                         expected=f"a folder without what is read, as {key} says",
                         found=f"{str(folder)!r} with {inside[0].name!r}",
                     )
+
+    def as_begun(self) -> Self:
+        """Return a copy that says what depends on which keys were given."""
+        return self
 
     def open_folder(self, path: str | Path, arguments: Sequence[str] = ()) -> RunFolder:
         """Make a run folder that holds this configuration.
@@ -150,7 +158,7 @@ class FolderConfig(ConfigModel):
         # some.
         run.checkpoints.rmdir()
         # With overwrite stored, running the file again would delete what it made.
-        stored = self.model_copy(update={"overwrite": False, "save_dir": str(path)})
+        stored = self.as_begun().model_copy(update={"overwrite": False, "save_dir": str(path)})
         run.write_text(CONFIG, dump_config(absolute_paths(stored)))
         run.log("started", arguments=list(arguments))
         return run
@@ -393,8 +401,7 @@ class ModelConfig(RidgeConfig):
         """Whether the structure is chosen: by default where none of its keys is given."""
         if self.model != "partial_pooling":
             return False
-        fields = RidgeConfig.model_fields
-        given = any(getattr(self, k) != fields[k].get_default() for k in STRUCTURE_KEYS)
+        given = any(map(self.is_given, STRUCTURE_KEYS))
         return self.structure == "auto" or (self.structure is None and not given)
 
     @property
@@ -474,6 +481,10 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
         description="list peaks whose time differs from what their run's other rows lead to expect "
         "by more than so many of the usual deviations of their compound; None: look for none",
     )
+
+    def as_begun(self) -> Self:
+        """Return a copy that says whether the structure is chosen."""
+        return self.model_copy(update={"structure": "auto" if self.chooses else "fixed"})
 
 
 _ABSENT = (

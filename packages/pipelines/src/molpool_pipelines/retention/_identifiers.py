@@ -269,8 +269,8 @@ def id_column(table: TableFiles, name: str, key: str) -> str:
 def as_prepared(config: Config, table: TableFiles) -> Config:
     """Return a configuration with the columns of run and target of a prepared table.
 
-    Only names that are at their default are changed, and only where the table, which lies in the
-    folder of a preparation, has no column of that name.
+    Only names that were not given are changed, and only where the table, which lies in the folder
+    of a preparation, has no column of that name.
     """
     record = table.files[0].parent / RECORD
     if not record.is_file():
@@ -282,8 +282,8 @@ def as_prepared(config: Config, table: TableFiles) -> Config:
         return config
     changed: dict[str, object] = {}
     for key, name in stored.items():
-        default = type(config).model_fields[key].default if key in type(config).model_fields else ""
-        if default and getattr(config, key) == default and default not in table and name in table:
+        default = getattr(config, key, None)
+        if default and not config.is_given(key) and default not in table and name in table:
             changed[key] = name
     calibrate = getattr(config, "calibrate", None)
     if isinstance(calibrate, ConfigModel) and "run_col" in stored:

@@ -207,8 +207,7 @@ def _has_target(config: PrepareConfig, table: TableFiles) -> bool:
             hint="--missing-target keep takes such files for prediction.",
         )
     # A name that somebody gave is meant to be there.
-    by_default = config.target_col == type(config).model_fields["target_col"].default
-    if not (having or by_default or config.missing_target == "keep"):
+    if config.is_given("target_col") and not (having or config.missing_target == "keep"):
         _require({"target_col": config.target_col}, table)
     return bool(having)
 

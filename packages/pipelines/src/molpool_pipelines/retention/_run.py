@@ -158,18 +158,19 @@ def _compounds(config: RunConfig, path: Path, key: str) -> str | None:
 def _fit_config(config: RunConfig, path: Path, name: str) -> FitConfig:
     model = config.models[name]
     return FitConfig(
-        **model.model_dump(include=set(ModelConfig.model_fields)),
-        **config.model_dump(include=set(TrainingColumnsConfig.model_fields)),
+        **model.model_dump(include=set(ModelConfig.model_fields), exclude_unset=True),
+        **config.model_dump(include=set(TrainingColumnsConfig.model_fields), exclude_unset=True),
         data=config.train or [_simulated(path, "train")],
         descriptors=_compounds(config, path, "descriptors") if model.use_descriptors else None,
         classes=_compounds(config, path, "classes") if model.class_slopes != "none" else None,
         save_dir=str(path / "models" / name),
-        overwrite=config.overwrite,
+        # The folder is this run's own: a fit in it is of what was killed or is replaced.
+        overwrite=True,
     )
 
 
 def _evaluate_config(config: RunConfig, path: Path) -> EvaluateConfig:
-    score = config.model_dump(include=set(ScoreConfig.model_fields))
+    score = config.model_dump(include=set(ScoreConfig.model_fields), exclude_unset=True)
     if any(model.use_descriptors for model in config.models.values()):
         score["descriptors"] = _compounds(config, path, "descriptors")
     return EvaluateConfig(

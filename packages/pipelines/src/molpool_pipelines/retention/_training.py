@@ -26,6 +26,7 @@ from molpool_common import (
     validate_values,
 )
 from rt_ridge import (
+    STRUCTURE,
     AutoRidge,
     Columns,
     CompoundClasses,
@@ -305,6 +306,7 @@ def build_estimator(config: ModelConfig) -> Any:
     if config.model in ("ridge", "lasso"):
         baseline = GroupwiseRidge if config.model == "ridge" else GroupwiseLasso
         return baseline(config.alpha, group_col=config.group_column, **config.robust)
+    _check_chosen(config)
     ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
     pooled = AutoRidge if config.chooses else PartialPoolingRidge
     kinds = {"partial_pooling": pooled, "supercategory": SupercategoryRidge}
@@ -312,6 +314,19 @@ def build_estimator(config: ModelConfig) -> Any:
     # Raises where keys are valid one by one and not together.
     estimator.ridge_config()
     return estimator
+
+
+def _check_chosen(config: ModelConfig) -> None:
+    """Refuse a default that is given where it would be taken for what is to be chosen."""
+    for key in STRUCTURE if config.chooses else ():
+        value = getattr(config, key)
+        if config.is_given(key) and value == RidgeConfig.model_fields[key].default:
+            raise InputError(
+                key,
+                expected="another value than the default with structure auto, or none",
+                found=repr(value),
+                hint="With --structure fixed it is taken.",
+            )
 
 
 # --- sums over the rows ---

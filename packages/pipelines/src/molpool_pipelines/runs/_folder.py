@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 from molpool_common import (
     MARKER,
     PATH,
+    RESOLVED,
     TRUST,
     ConfigModel,
     InputError,
@@ -33,7 +34,7 @@ from molpool_pipelines.runs._tracking import TrackingConfig
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
-CONFIG = "config.resolved.yaml"
+CONFIG = RESOLVED
 ENVIRONMENT = MARKER
 LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"

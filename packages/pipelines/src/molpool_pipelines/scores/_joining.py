@@ -23,6 +23,7 @@ from molpool_common import (
     open_table,
     parse_smiles,
     require_columns,
+    smiles_column_of,
     standardize,
 )
 
@@ -105,6 +106,8 @@ class Joining:
         named = self.columns
         table, reading = open_table(path, self.read)
         truth = with_split(table, named.split)
+        own = smiles_column_of(truth.columns, named.smiles, given=named.is_given("smiles"))
+        truth = truth if own not in truth.columns else truth.rename({own: named.smiles})
         tasks = named.tasks or _shared(frame, truth, named, path.name)
         require_columns(truth, tasks, key="columns.tasks", where=path.name)
         said = [*reading.sentences(), *_cells(truth, tasks, path)]

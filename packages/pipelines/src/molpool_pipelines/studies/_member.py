@@ -27,15 +27,15 @@ def train(kind: str, file: Path) -> None:
     if kind == "chemprop":
         from molpool_pipelines.fitting import TrainChempropConfig, train_chemprop
 
-        train_chemprop(load_config(TrainChempropConfig, file), arguments=arguments)
+        train_chemprop(load_config(TrainChempropConfig, file, all_keys=True), arguments=arguments)
     elif kind == "tabular":
         from molpool_pipelines.fitting import TrainTabularConfig, train_tabular
 
-        train_tabular(load_config(TrainTabularConfig, file), arguments=arguments)
+        train_tabular(load_config(TrainTabularConfig, file, all_keys=True), arguments=arguments)
     else:
         from molpool_pipelines.fitting import TrainMILConfig, train_mil
 
-        train_mil(load_config(TrainMILConfig, file), arguments=arguments)
+        train_mil(load_config(TrainMILConfig, file, all_keys=True), arguments=arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import yaml
 from molpool_common import (
+    BEST,
     ConfigModel,
     InputError,
     RunFolder,
@@ -147,8 +148,6 @@ class StudyScreen:
     def _print(self, text: str, style: str | None = None) -> None:
         self._console.print(text, highlight=False, markup=False, style=style, soft_wrap=True)
 
-
-BEST = "best.yaml"
 
 _EVERY = 15.0
 """Seconds between tables, which take longer the more trials there are."""

@@ -36,6 +36,7 @@ from molpool_common import (
     parse_smiles,
     read_table,
     require_columns,
+    smiles_column_of,
     stack,
     text_column,
 )
@@ -243,7 +244,7 @@ class Reading:
         before = len(self.faults)
         self._sources += 1
         table = _read_source(source, self.wanted, self._tasks)
-        frame, where = table.frame, table.where
+        source, frame, where = table.source, table.frame, table.where
         self._require(table)
         # Where every row must be right, cells are looked at before minutes of parsing.
         every = np.arange(frame.height)
@@ -542,9 +543,12 @@ def _censoring(cells: _Cells, shape: tuple[int, ...]) -> SignArray | None:
     return censoring
 
 
-def refuse_bad_smiles(path: str | Path, column: str, read: ReadConfig | None = None) -> None:
+def refuse_bad_smiles(
+    path: str | Path, column: str, read: ReadConfig | None = None, *, given: bool = True
+) -> None:
     """Raise `InputError` where a SMILES of a table does not parse, naming the rows."""
     frame, where = read_table(path, read), Path(path).name
+    column = smiles_column_of(frame.columns, column, given=given)
     require_columns(frame, [column], key="data.smiles_column", where=where)
     smiles = text_column(frame, column, where=where).to_list()
     raise_bad_smiles(parse_smiles(smiles).bad, len(smiles), column, where)
@@ -586,11 +590,22 @@ def _read_source(source: SourceConfig, wanted: Wanted, tasks: Sequence[str]) -> 
     where = "standard input" if str(path) == "-" else path.name
     if not wanted.counted:
         frame, reading = open_table(path, wanted.read)
-        return _Table(source, frame, frame.columns, where, columns, reading.sentences())
+        source, said = _with_smiles(source, frame.columns)
+        return _Table(source, frame, frame.columns, where, columns, [*said, *reading.sentences()])
     header = TableFiles.find([path], read=wanted.read).columns
+    source, said = _with_smiles(source, header)
     used = _used(source, wanted, columns, header)
     frame, reading = open_table(path, wanted.read, names=used)
-    return _Table(source, frame, header, where, columns, reading.sentences())
+    return _Table(source, frame, header, where, columns, [*said, *reading.sentences()])
+
+
+def _with_smiles(source: SourceConfig, header: Sequence[str]) -> tuple[SourceConfig, list[str]]:
+    """Return a source with the column of SMILES that its table has, and a sentence of another."""
+    own = source.smiles_column
+    found = smiles_column_of(header, own, given=source.is_given("smiles_column"))
+    if found == own:
+        return source, []
+    return source.model_copy(update={"smiles_column": found}), [f"SMILES: column {found!r}."]
 
 
 def _used(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from molpool_common import listed
+from molpool_common import listed, smiles_column_of
 from pydantic import BaseModel
 
 Role = Literal[
@@ -100,6 +100,8 @@ def roles(config: BaseModel, columns: Sequence[str]) -> dict[str, ColumnRole]:
     named: dict[str, ColumnRole] = {}
     suffixes: list[str] = []
     for key, name, role in _named(config, ""):
+        if role == "structure":
+            name = smiles_column_of(columns, name, given=False)
         if key.endswith("modifier_suffix"):
             suffixes.append(name)
         elif name not in named or named[name].role == "feature":

@@ -313,15 +313,16 @@ class DataConfig(ConfigModel):
             )
             for target in self.target_columns
         }
-        return SourceConfig(
+        source = SourceConfig(
             path=data_path,
             dataset=self.dataset,
             file=self.file,
-            smiles_column=self.smiles_column,
             id_column=self.id_column,
             columns=columns,
             modifier_suffix=self.modifier_suffix,
         )
+        named = {"smiles_column": self.smiles_column} if self.is_given("smiles_column") else {}
+        return source.model_copy(update=named)
 
 
 def has_names(config: DataConfig) -> bool:

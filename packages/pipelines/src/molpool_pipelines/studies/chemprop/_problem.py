@@ -74,23 +74,24 @@ def chemprop_problem(config: HPOChempropConfig) -> Problem:
     check_machine(config)
     config = with_listed_groups(config, config.data.target_columns)
     _read.cache_clear()  # of an earlier study on a table that has changed since
-    data = _read(config.model_dump_json())
+    data = _read(_as_json(config))
     space = _space(config, data)
     _check_groups(config, data, space)
     check_values(config, space)
+    fitted = _for_data(config, data)
     metric = choose_metric(config.study.metric, data.task_types)
     scorers = make_scorers(metric, data)
     conditions = [name for parameter in space.parameters.values() for name in parameter.when]
     return Problem(
         kind="chemprop",
-        build=partial(build_objective, config.model_dump_json()),
+        build=partial(build_objective, _as_json(config)),
         n_folds=len(data.folds),
         metric=label(metric, len(data.task_names)),
         direction="maximize" if metric.higher_is_better else "minimize",
         space=space,
-        defaults=default_values(config, dict.fromkeys([*space.parameters, *conditions])),
+        defaults=default_values(fitted, dict.fromkeys([*space.parameters, *conditions])),
         identity=_identity(config, data, space),
-        resolve=partial(resolve, config),
+        resolve=partial(resolve, fitted),
         notes=tuple(_notes(config, data) + scorer_notes(metric, data, scorers)),
         rejected=data.rest.dropped,
         rows=data.rows,
@@ -106,7 +107,18 @@ def build_objective(config_json: str) -> Objective:
     data = _read(config_json)
     metric = choose_metric(config.study.metric, data.task_types)
     space = _space(config, data)
-    return ChempropObjective(config, data, metric, _most_epochs(config, space))
+    return ChempropObjective(_for_data(config, data), data, metric, _most_epochs(config, space))
+
+
+def _for_data(config: HPOChempropConfig, data: StudyData) -> HPOChempropConfig:
+    """Return a configuration whose defaults suit the data: trials give every key."""
+    section = config.task_affinity.for_table(len(data.task_names), _fewest_rows(data))
+    return config.model_copy(update={"task_affinity": section})
+
+
+def _fewest_rows(data: StudyData) -> int:
+    """Return how many labelled rows the smallest fold trains on."""
+    return min(int(np.isfinite(f.train.targets).any(axis=1).sum()) for f in data.folds)
 
 
 def resolve(config: HPOChempropConfig, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,9 +184,8 @@ def _check_groups(config: HPOChempropConfig, data: StudyData, space: Space) -> N
             expected=f"1 to {len(data.task_names)}, the number of tasks, or auto",
             found=str(wrong[-1]),
         )
-    # The smallest fold: the measurement refuses batches larger than its rows, in the middle of a
-    # trial.
-    rows = min(int(np.isfinite(f.train.targets).any(axis=1).sum()) for f in data.folds)
+    # The measurement refuses batches larger than its rows, in the middle of a trial.
+    rows = _fewest_rows(data)
     if config.task_affinity.batch_size_of(rows) > rows:
         raise InputError(
             f"{AFFINITY}.affinity_batch_size",
@@ -242,7 +253,7 @@ def _identity(config: HPOChempropConfig, data: StudyData, space: Space) -> dict[
 
 def chemprop_score(config: HPOChempropConfig) -> MacroScore:
     """Return the study's score, which tasks of another kind have no part in."""
-    return study_score(config, _read(config.model_dump_json()))
+    return study_score(config, _read(_as_json(config)))
 
 
 def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
@@ -255,7 +266,7 @@ def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
         resolve=partial(resolve, config),
         final=final_values,
         score=lambda _values: chemprop_score(config),
-        tabular=lambda: tabular_study(config, _read(config.model_dump_json())),
+        tabular=lambda: tabular_study(config, _read(_as_json(config))),
         outer=partial(outer_test, config),
         join=join,
         rows=partial(_rows_now, config),
@@ -265,7 +276,12 @@ def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
 def _rows_now(config: HPOChempropConfig) -> TableRows:
     # A notebook may have read the table before it changed.
     _read.cache_clear()
-    return _read(config.model_dump_json()).rows
+    return _read(_as_json(config)).rows
+
+
+def _as_json(config: HPOChempropConfig) -> str:
+    """Return what is given: of all keys nobody could tell which."""
+    return config.model_dump_json(exclude_unset=True)
 
 
 def final_values(values: Values, folds: Sequence[Numbers]) -> Values:

@@ -67,7 +67,8 @@ class HPOMILConfig(StudyRunConfig, TrainMILConfig):
     @property
     def run(self) -> MILRunConfig:
         """The sections of a training run alone."""
-        return MILRunConfig.model_validate(self.model_dump(include=set(MILRunConfig.model_fields)))
+        own = set(MILRunConfig.model_fields)
+        return MILRunConfig.model_validate(self.model_dump(include=own, exclude_unset=True))
 
     @property
     def score_weight(self) -> float | None:

@@ -93,7 +93,8 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
     if config.data.kind == "smiles" and config.on_bad_smiles == "error":
         for path in (config.data_path, config.data.test_path):
             if path is not None:
-                refuse_bad_smiles(path, config.data.smiles_column, config.read)
+                given = config.data.is_given("smiles_column")
+                refuse_bad_smiles(path, config.data.smiles_column, config.read, given=given)
     describe_2d = partial(named_features, cache=config.data.cache_dir)
     found = read_split_bags(config, progress=progress, describe_2d=describe_2d)
     bags, outer = found.data, found.split
@@ -135,7 +136,7 @@ def inner_folds(rest: BagData, config: HPOMILConfig) -> list[Split]:
         cluster_method=config.split.cluster_method,
         cluster_distance=config.split.cluster_distance,
     )
-    values = config.run.model_dump() | {"split": section.model_dump()}
+    values = config.run.model_dump(exclude_unset=True) | {"split": section.model_dump()}
     return bag_folds(rest, MILRunConfig.model_validate(values))
 
 

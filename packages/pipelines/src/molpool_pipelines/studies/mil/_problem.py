@@ -112,7 +112,7 @@ def resolve(config: HPOMILConfig, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(config: HPOMILConfig) -> str:
-    return config.model_dump_json()
+    return config.model_dump_json(exclude_unset=True)
 
 
 def _check_metric(config: HPOMILConfig) -> None:
@@ -188,7 +188,7 @@ def mil_tabular(config: HPOMILConfig) -> TabularStudy:
     Molecules have Morgan counts and 2D descriptors; bags without SMILES mean, least and largest of
     each feature of their instances.
     """
-    bags = cached_bags(config.model_dump_json())
+    bags = cached_bags(_json(config))
     n_tasks = len(bags.rest.task_names)
     # Where ``min_w`` is sampled there is no one weight of the study.
     min_w = config.training.min_w if config.score_weight is None else config.score_weight

@@ -74,13 +74,13 @@ def tabular_problem(config: HPOTabularConfig) -> Problem:
     """
     check_draws(config.joint_sampling, config.model)
     _read.cache_clear()  # of an earlier study on a table that has changed since
-    data = _read(config.model_dump_json())
+    data = _read(_as_json(config))
     space = tabular_space(config)
     metric = choose_metric(config.study.metric, data.task_types)
     scorers = make_scorers(metric, data)
     return Problem(
         kind="tabular",
-        build=partial(build_objective, config.model_dump_json()),
+        build=partial(build_objective, _as_json(config)),
         n_folds=len(data.folds),
         metric=label(metric, len(data.task_names)),
         direction="maximize" if metric.higher_is_better else "minimize",
@@ -228,8 +228,8 @@ def tabular_kind(config: HPOTabularConfig) -> StudyKind:
         seed=config.seed,
         resolve=partial(resolve, config),
         final=_final_values,
-        score=lambda _values: study_score(config, _read(config.model_dump_json())),
-        tabular=lambda: tabular_study(config, _read(config.model_dump_json())),
+        score=lambda _values: study_score(config, _read(_as_json(config))),
+        tabular=lambda: tabular_study(config, _read(_as_json(config))),
         outer=partial(outer_test, config),
         join=join,
         rows=partial(_rows_now, config),
@@ -239,7 +239,7 @@ def tabular_kind(config: HPOTabularConfig) -> StudyKind:
 def _rows_now(config: HPOTabularConfig) -> TableRows:
     # A notebook may have read the table before it changed.
     _read.cache_clear()
-    return _read(config.model_dump_json()).rows
+    return _read(_as_json(config)).rows
 
 
 def _final_values(values: Values, _folds: Sequence[Numbers]) -> Values:
@@ -251,3 +251,8 @@ def join(runs: Sequence[Path], folder: Path) -> None:
     """Copy the models of run folders to ``member-000`` and so on."""
     for i, run in enumerate(runs):
         shutil.copytree(run / TABULAR_FOLDER, folder / f"member-{i:03d}")
+
+
+def _as_json(config: HPOTabularConfig) -> str:
+    """Return what is given: of all keys nobody could tell which."""
+    return config.model_dump_json(exclude_unset=True)

@@ -24,6 +24,7 @@ from molpool_common import (
     read_cell,
     read_yaml,
     require_columns,
+    smiles_column_of,
     table_reading,
     validate_config,
 )
@@ -343,7 +344,7 @@ def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[C
 def chosen_columns(table: LookedAt, columns: Columns, where: str) -> tuple[Columns, list[str]]:
     """Fill in the columns that the user did not name; see `choose_columns`."""
     notes = []
-    smiles = columns.smiles or _smiles_column(table.names)
+    smiles = columns.smiles or smiles_column_of(table.names, "SMILES", given=False)
     faults = Faults(where)
     for key, name in (
         ("--smiles-column", smiles),
@@ -368,12 +369,6 @@ def chosen_columns(table: LookedAt, columns: Columns, where: str) -> tuple[Colum
         targets, note = _number_columns(table, others, rows, where)
         notes.append(note)
     return Columns(smiles, columns.identity, quality, targets), notes
-
-
-def _smiles_column(names: Sequence[str]) -> str:
-    # reversed: of several spellings the first column is taken.
-    found = {c.casefold(): c for c in reversed(names)}
-    return found.get("smiles", "SMILES")
 
 
 def _number_columns(
