@@ -32,7 +32,9 @@ _QUICKEST = 0.2
 _PILOT, _LEAST_PILOT = 0.125, 1_000
 """Share of the rows of a trial, and rows below which all are."""
 
-_ONE_A_TASK: frozenset[MemberName] = frozenset((*STEPS, "tabicl")) - {"mlp"}
+_ONE_A_TASK: frozenset[MemberName] = frozenset(
+    ("lightgbm", "xgboost", "catboost", "forest", "extra_trees", "tabicl")
+)
 """Models that learn each task by itself, so that some tasks tell what all take."""
 
 _PILOT_TASKS = 6
@@ -210,7 +212,7 @@ def share_of_rows(name: MemberName, cost: Cost, seconds: float) -> float:
 class Trial(Protocol):
     """Fits a model to some rows and tasks, with so many steps where it has such."""
 
-    def __call__(self, rows: IntArray, tasks: IntArray, steps: int | None) -> Predict: ...
+    def __call__(self, rows: IntArray, tasks: IntArray, steps: int | None, /) -> Predict: ...
 
 
 Predict = Callable[[IntArray], object]
