@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 from time import monotonic, sleep
 
 import pytest
@@ -98,3 +99,16 @@ def test_names_are_printed_as_they_are(clock: Clock) -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_durations(seconds: float, words: str) -> None:
     assert _progress._duration(seconds) == words
+
+
+def test_work_that_says_how_far_it_is_heeds_ctrl_c() -> None:
+    Chem = pytest.importorskip("rdkit.Chem")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        # RDKit leaves a handler behind that swallows it.
+        Chem.MolFromSmiles("CCO").HasSubstructMatch(Chem.MolFromSmarts("CO"))
+        tell("Matching", 1, 2)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

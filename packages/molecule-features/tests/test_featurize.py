@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -259,3 +260,15 @@ def test_biogens_molecules_all_have_features(tmp_path: Path) -> None:
     found = featurize(frame[column].to_list()[:200], "rdkit2d+morgan_count", cache=tmp_path)
     assert not len(found.failed)
     assert np.isnan(found.values).mean() < 0.001
+
+
+@pytest.mark.parametrize("name", ["rdkit2d", "maccs"])
+def test_ctrl_c_is_heard_after_descriptors(drugs: list[str], name: str) -> None:
+    """Each match of a substructure in RDKit leaves a handler behind that swallows it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        featurize(drugs[:3], name, cache=None, workers=1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -139,9 +139,9 @@ def end_with_parent(by: signal.Signals | None = None) -> None:
 def heed_ctrl_c() -> None:
     """Put Python's handling of Ctrl-C back where a library has taken it away.
 
-    RDKit guards long calls in C++ (InChI among them) against being interrupted; some of its guards,
-    left, restore the handler of another one, and Ctrl-C is swallowed from then on. Costs a
-    microsecond.
+    RDKit guards long calls in C++ (InChI, embedding, each match of a substructure) against being
+    interrupted; some of its guards, left, restore the handler of another one, and Ctrl-C is
+    swallowed from then on. Costs a microsecond.
     """
     handler = signal.getsignal(signal.SIGINT)
     if handler is not None and threading.current_thread() is threading.main_thread():

@@ -14,6 +14,8 @@ from threading import Timer
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
+from molpool_common._process import heed_ctrl_c
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -41,6 +43,8 @@ def tell(stage: str, done: int, total: int, unit: str = "") -> None:
     unit : str
         What is counted, in the plural.
     """
+    # All long work comes by here, RDKit's too, which leaves handlers of its own behind.
+    heed_ctrl_c()
     stages = _shown.get()
     if stages is not None:
         stages.tell(stage, done, total, unit)

@@ -17,6 +17,7 @@ from molpool_common import (
     ending_after,
     engine_workers,
     groups_of,
+    heed_ctrl_c,
     may_be_slow,
     tell,
     text_keys,
@@ -232,8 +233,12 @@ def _computed(
     featurizer = featurizers[items[0].part]
     # What has to be imported or loaded first does not count against the molecules.
     featurizer.transform([])
-    with ending_after(limit):
-        return _each(featurizer, [item.smiles for item in items])
+    try:
+        with ending_after(limit):
+            return _each(featurizer, [item.smiles for item in items])
+    finally:
+        # Descriptors match substructures, after which RDKit swallows it: training went on.
+        heed_ctrl_c()
 
 
 def _each(featurizer: Featurizer, smiles: Sequence[str]) -> list[_Done]:

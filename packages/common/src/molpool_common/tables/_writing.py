@@ -27,8 +27,8 @@ OUTPUT_FORMATS = (".parquet", ".csv", ".tsv", ".xlsx", ".sdf")
 """Endings of files that `frames_written` writes, by which it knows their format."""
 
 _GROUP_ROWS, _GROUP_BYTES = 1 << 16, 1 << 25
-"""Of frames that become one row group. Each group stays in memory until the end as its statistics,
-and is a read of its own: five thousand of 2 048 rows took 100 MB and a footer as long."""
+"""Of frames that become one row group. Each is a read of its own, and 100 bytes a column of the
+footer, which stay in memory until the end."""
 
 _MOST_ROWS, _MOST_COLUMNS, _MOST_CHARACTERS = 1_048_576, 16_384, 32_767
 _WIDEST = 40

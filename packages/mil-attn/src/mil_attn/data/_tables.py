@@ -199,7 +199,8 @@ def _refuse(
     row, column = np.argwhere(bad)[0].tolist()
     found = frame[columns[column]][row]
     hint = (
-        " undefined_ok takes missing features, which scaling puts at the training mean."
+        " undefined_ok (--data.allow-undefined true) takes missing features, which scaling puts"
+        " at the training mean."
         if np.isnan(matrix[row, column])
         else ""
     )
