@@ -9,7 +9,8 @@ again.
 
 Last figures (30 November 2026): 1,800 s a reader, eight at a time on a core and a half: yaml
 13,023 files, csv 6,697, excel 9,952, smiles 20,650, sdf 1,364, npz 6,200, parquet 3,200, journal
-7,146; one kind of fault, a zip archive of an unknown version, mended.
+7,146; one kind of fault, a zip archive of an unknown version, mended. 55 s of CPU each, which
+SECONDS are now: gzip 18,450, smi 8,587, split 24,750, model 18,000; no fault.
 """
 
 from __future__ import annotations

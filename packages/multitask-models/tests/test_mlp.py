@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from multitask_models import MissingLabelWarning, ModelError, MultitaskMLP
+from multitask_models import (
+    MissingLabelWarning,
+    ModelError,
+    MultitaskMLP,
+    _mlp_inputs,
+    _mlp_network,
+)
 from multitask_models._labels import Labels
 from multitask_models._mlp_inputs import CLIP, InputScaling
 from multitask_models._mlp_network import Recipe, TrainingRows, label_losses, outputs_of, train
@@ -75,9 +81,9 @@ def test_packed_networks_are_those_that_train_alone(tobit: bool, n_sparse: int) 
     labelled = np.asarray(labels.present.any(axis=1))
     rows = TrainingRows.of(X[labelled], labels.rows(labelled), 0.5, n_sparse)
     recipe = Recipe(32, 0.3, 0.1, 10, 16, 2e-3, 0.01, 0.25, 0.5, tobit)
-    packed = outputs_of(train(rows, recipe, np.random.SeedSequence(3).spawn(4)), X)
+    packed = outputs_of(train(rows, recipe, np.random.SeedSequence(3).spawn(4))[0], X)
     for i, seed in enumerate(np.random.SeedSequence(3).spawn(4)):
-        alone = outputs_of(train(rows, recipe, [seed]), X)
+        alone = outputs_of(train(rows, recipe, [seed])[0], X)
         np.testing.assert_allclose(alone[0], packed[i], rtol=0, atol=1e-6)
 
 
@@ -88,10 +94,8 @@ def test_passing_over_zeros_changes_nothing() -> None:
     # Without dropout of inputs, whose masks have another shape where zeros have none.
     recipe = Recipe(32, 0.3, 0.0, 10, 16, 2e-3, 0.01, 0.25, 0.5, False)
     both = [
-        outputs_of(
-            train(TrainingRows.of(X, labels, 0.5, n), recipe, np.random.SeedSequence(3).spawn(2)), X
-        )
-        for n in (0, 8)
+        outputs_of(train(rows, recipe, np.random.SeedSequence(3).spawn(2))[0], X)
+        for rows in (TrainingRows.of(X, labels, 0.5, n) for n in (0, 8))
     ]
     # Sums in another order, over 50 steps of float32.
     np.testing.assert_allclose(*both, rtol=0, atol=1e-4)
@@ -202,6 +206,38 @@ def test_what_was_learned_before_is_where_it_begins() -> None:
     for other in (network(members=3).fit(X, Y), network(members=2, hidden=8).fit(X, Y)):
         with pytest.raises(ModelError, match="starting_from: expected blocks"):
             network().starting_from(other)
+
+
+def test_time_enough_changes_nothing() -> None:
+    X, Y = problem()
+    whole, limited = network().fit(X, Y), network(time_limit=1e9).fit(X, Y)
+    np.testing.assert_array_equal(limited.predict(X), whole.predict(X))
+    assert limited.epochs_ == whole.epochs_ == pytest.approx(6, abs=0.2)
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(10.0, 10), (0.001, 1), (25.0, 25)])
+def test_a_schedule_ends_in_time(limit: float, steps: int, monkeypatch: Any) -> None:
+    X, Y = problem(missing=0.0)
+    made: list[Any] = []
+
+    class Watched(torch.optim.lr_scheduler.OneCycleLR):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            made.append((self, []))
+            super().__init__(*given, **named)
+
+        def step(self, *given: Any) -> None:
+            super().step(*given)
+            made[-1][1].append(self.get_last_lr()[0])
+
+    monkeypatch.setattr(torch.optim.lr_scheduler, "OneCycleLR", Watched)
+    # Of 30 steps each takes a second.
+    monkeypatch.setattr(_mlp_network, "perf_counter", lambda: len(made[-1][1]) if made else 0)
+    model = network(time_limit=limit).fit(X, Y)
+    assert model.epochs_ == pytest.approx(6 * steps / 30, abs=0.4)
+    rates = made[-1][1]
+    # From a 25th of the highest up to it and down to almost nothing, however few the steps.
+    assert rates[-1] < 2e-3 / 25
+    assert limit < 1 or max(rates) == pytest.approx(2e-3, rel=0.1)
 
 
 def test_one_member_has_no_spread() -> None:
@@ -352,6 +388,22 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> Non
     with pytest.raises(ModelError, match=message) as error:
         network(**changes).fit(X, Y)
     assert error.value.exit_code == 2
+
+
+def test_inputs_of_many_rows_and_columns_are_those_of_few(monkeypatch: Any) -> None:
+    X, _ = problem()
+    X[::7, 3] = np.nan
+    X[:, 9] = np.nan
+    monkeypatch.setattr(_mlp_inputs, "_ROWS", 1000)
+    monkeypatch.setattr(_mlp_inputs, "_COLUMNS", 1000)
+    whole = InputScaling.fitted(X, [8, 4])
+    inputs = whole.transform(X)
+    monkeypatch.setattr(_mlp_inputs, "_ROWS", 7)
+    monkeypatch.setattr(_mlp_inputs, "_COLUMNS", 3)
+    parts = InputScaling.fitted(X, [8, 4])
+    for name, value in vars(whole).items():
+        np.testing.assert_array_equal(getattr(parts, name), value)
+    np.testing.assert_array_equal(parts.transform(X), inputs)
 
 
 def test_inputs_by_hand() -> None:

@@ -15,10 +15,13 @@ def drawn(n, seed=0):
 
 
 @pytest.mark.core
-def test_venn_abers_equals_isotonic_regression_with_the_new_row_in_it():
-    p, y = drawn(60)
-    p = p.round(1)
-    new = np.array([0.0, 0.1, 0.33, 0.5, 1.0])
+@pytest.mark.parametrize("digits", [1, 6])
+@pytest.mark.parametrize("n", [3, 60])
+@pytest.mark.parametrize("falling", [False, True])
+def test_venn_abers_equals_isotonic_regression_with_the_new_row_in_it(digits, n, falling):
+    p, y = drawn(n)
+    p = (1 - p if falling else p).round(digits)
+    new = np.array([0.0, 0.1, 0.33, 0.5, 1.0, *p[:5]])
     low, high = ClassCalibration.fit(y[:, None], p[:, None]).venn_abers(new[:, None])
     for i, score in enumerate(new):
         for label, found in ((0.0, low[i, 0]), (1.0, high[i, 0])):

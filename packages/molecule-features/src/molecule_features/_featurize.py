@@ -16,6 +16,9 @@ from molecule_features._molecules import Molecules, distinct
 from molecule_features._registry import FeatureSet
 from molecule_features._running import MAX_SECONDS, Part, Progress, compute
 
+_ROWS = 4096
+"""That are joined at a time."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -137,12 +140,17 @@ def featurize(
 
 
 def _joined(parts: Sequence[Part], found: Molecules, chosen: FeatureSet) -> Features:
-    values = np.full((len(found.which), chosen.width), np.nan, dtype=np.float32)
+    values = np.empty((len(found.which), chosen.width), dtype=np.float32)
     rows = np.flatnonzero(found.which >= 0)
     which = found.which[rows]
+    values[found.which < 0] = np.nan
     reasons = list(found.reasons)
     for block, part in zip(chosen.blocks, parts, strict=True):
-        values[rows, block.columns] = part.values[which]
+        # Some at a time, and what is joined is let go: all of it twice is gigabytes.
+        for start in range(0, len(rows), _ROWS):
+            some = slice(start, start + _ROWS)
+            values[rows[some], block.columns] = part.values[which[some]]
+        part.values = np.empty((0, block.width), dtype=np.float32)
         for row, molecule in zip(rows.tolist(), which.tolist(), strict=True):
             if part.reasons[molecule]:
                 before = f"{reasons[row]}; " if reasons[row] else ""

@@ -15,6 +15,7 @@ from multitask_models._errors import ModelError
 from multitask_models._labels import Labels, TaskKind
 from multitask_models._mlp_inputs import InputScaling
 from multitask_models._mlp_network import (
+    PREDICTED_ROWS,
     Recipe,
     TrainingRows,
     Weights,
@@ -61,10 +62,19 @@ class MultitaskMLP(MultitaskModel):
     censored_loss : {"one_sided", "tobit"}
         "tobit" learns the standard deviation of each task's labels too, and a bound costs the
         probability beyond it; then exact labels cost their squared error.
+    time_limit : float or None
+        Seconds that the steps may take; one is always taken. Where all would take longer, the
+        schedule passes over some and ends in time, so that the networks follow from how quick the
+        machine is and not from the seed alone. None: no limit.
     task_kinds, limits
         As for every model.
     random_state : int
         Seed. Member i of any ensemble with this seed is the same network.
+
+    Attributes
+    ----------
+    epochs_ : float
+        Passes over the rows that `fit` made: `epochs`, or as many as `time_limit` allowed.
     """
 
     _scaling: InputScaling
@@ -86,6 +96,7 @@ class MultitaskMLP(MultitaskModel):
         beta: float = 0.25,
         task_power: float = 0.5,
         censored_loss: Literal["one_sided", "tobit"] = "one_sided",
+        time_limit: float | None = None,
         task_kinds: TaskKind | Sequence[TaskKind] = "regression",
         limits: Limits = "auto",
         random_state: int = 0,
@@ -102,6 +113,7 @@ class MultitaskMLP(MultitaskModel):
         self.beta = beta
         self.task_power = task_power
         self.censored_loss = censored_loss
+        self.time_limit = time_limit
         self.task_kinds = task_kinds
         self.limits = limits
         self.random_state = random_state
@@ -114,6 +126,8 @@ class MultitaskMLP(MultitaskModel):
         for name in ("members", "hidden", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ModelError(f"{name}: expected 1 or more; found {getattr(self, name)}.")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ModelError(f"time_limit: expected seconds above 0; found {self.time_limit}.")
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ModelError(f"{name}: expected 0 to below 1; found {getattr(self, name)}.")
@@ -128,6 +142,7 @@ class MultitaskMLP(MultitaskModel):
             beta=self.beta,
             task_power=self.task_power,
             tobit=self.censored_loss == "tobit",
+            time_limit=self.time_limit,
         )
 
     def starting_from(self, other: MultitaskMLP) -> Self:
@@ -164,11 +179,14 @@ class MultitaskMLP(MultitaskModel):
         self._scaling = InputScaling.fitted(X, self.blocks) if start is None else start._scaling
         self._centre, self._spread = labels.centre_and_spread()
         self._classification = labels.classification
-        inputs = self._scaling.transform(X)
         seeds = np.random.SeedSequence(self.random_state).spawn(self.members)
-        rows = TrainingRows.of(inputs, labels, recipe.task_power, int(self._scaling.sparse.sum()))
+        n_sparse = int(self._scaling.sparse.sum())
+        inputs = self._scaling.transform(X)
+        rows = TrainingRows.of(inputs, labels, recipe.task_power, n_sparse)
+        # The rows have what they need of them.
+        del inputs
         before = None if start is None else start._weights
-        self._weights = train(rows, recipe, seeds, sampler, before)
+        self._weights, self.epochs_ = train(rows, recipe, seeds, sampler, before)
         deviation = residual_deviation(self._weights, rows, recipe, seeds)
         self._noise = np.where(self._classification, 0.0, self._spread * deviation)
 
@@ -195,7 +213,10 @@ class MultitaskMLP(MultitaskModel):
 
     def _member_means(self, X: NDArray[Any]) -> FloatArray:
         """Return each network's predictions, [k, N, T]."""
-        outputs = outputs_of(self._weights, self._scaling.transform(X))
+        parts = [X[at : at + PREDICTED_ROWS] for at in range(0, len(X), PREDICTED_ROWS)] or [X]
+        outputs: FloatArray = np.concatenate(
+            [outputs_of(self._weights, self._scaling.transform(part)) for part in parts], axis=1
+        )
         means = self._centre + self._spread * outputs
         # The logistic function only where it is meant: elsewhere it would be thrown away.
         means[:, :, self._classification] = expit(outputs[:, :, self._classification])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,6 +17,9 @@ CLIP = 3.0
 
 REFERENCE_WIDTH = 256
 """Width of a block that enters at its own size."""
+
+_ROWS, _COLUMNS = 4096, 64
+"""That are converted at a time: in double precision all would be twice the features."""
 
 MOST_DENSE = 0.1
 """Share of entries other than zero up to which passing over the zeros is quicker (measured)."""
@@ -76,7 +79,8 @@ class InputScaling:
             # A constant's deviation is rounding of its mean.
             inside = np.flatnonzero(scale > 1e-6 * np.abs(centre))
             counts = _are_counts(block)
-            sparse = counts and bool((block[:, inside] != 0).mean() <= MOST_DENSE)
+            filled = np.count_nonzero(block, axis=0)[inside]
+            sparse = counts and len(inside) > 0 and filled.mean() <= MOST_DENSE * len(block)
             parts.append(
                 cls(
                     last - width + inside,
@@ -93,25 +97,41 @@ class InputScaling:
 
     def transform(self, X: NDArray[Any]) -> Float32Array:
         """Return the inputs of rows [N, F]."""
-        taken = X[:, self.columns].astype(np.float32)
+        # By columns, as products of other layouts round otherwise.
+        inputs = np.empty((len(X), len(self.columns)), dtype=np.float32, order="F")
         counts = self.counts
-        # A count that a caller's own table makes negative would be no number.
-        taken[:, counts] = np.log1p(np.maximum(taken[:, counts], 0.0))
-        dense = (taken[:, ~counts] - self.centre[~counts]) / self.scale[~counts]
-        taken[:, ~counts] = CLIP * np.tanh(dense / CLIP)
-        taken *= self.factor
-        return np.nan_to_num(taken, copy=False, nan=0.0)
+        for start in range(0, len(X), _ROWS):
+            taken = X[start : start + _ROWS, self.columns].astype(np.float32)
+            # A count that a caller's own table makes negative would be no number.
+            taken[:, counts] = np.log1p(np.maximum(taken[:, counts], 0.0))
+            dense = (taken[:, ~counts] - self.centre[~counts]) / self.scale[~counts]
+            taken[:, ~counts] = CLIP * np.tanh(dense / CLIP)
+            taken *= self.factor
+            inputs[start : start + _ROWS] = np.nan_to_num(taken, copy=False, nan=0.0)
+        return inputs
+
+
+def _some_columns(block: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield a few columns at a time: what is computed of all is many times the features."""
+    for start in range(0, block.shape[1], _COLUMNS):
+        yield block[:, start : start + _COLUMNS]
 
 
 def _are_counts(block: NDArray[Any]) -> bool:
-    known = block[~np.isnan(block)]
-    return bool(((known >= 0) & (known == np.floor(known))).all())
+    return all(
+        bool((np.isnan(some) | ((some >= 0) & (some == np.floor(some)))).all())
+        for some in _some_columns(block)
+    )
 
 
 def _mean_and_deviation(block: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation of each column over its known values, 0 if it has none."""
-    known = ~np.isnan(block)
-    n = np.maximum(known.sum(axis=0), 1)
-    centre = np.where(known, block, 0.0).sum(axis=0, dtype=np.float64) / n
-    squares = np.where(known, block - centre, 0.0) ** 2
-    return centre, np.sqrt(squares.sum(axis=0) / n)
+    centres, deviations = [], []
+    for some in _some_columns(block):
+        known = ~np.isnan(some)
+        n = np.maximum(known.sum(axis=0), 1)
+        centre = np.where(known, some, 0.0).sum(axis=0, dtype=np.float64) / n
+        squares = np.where(known, some - centre, 0.0) ** 2
+        centres.append(centre)
+        deviations.append(np.sqrt(squares.sum(axis=0) / n))
+    return np.concatenate(centres), np.concatenate(deviations)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ class Recipe:
     beta: float
     task_power: float
     tobit: bool
+    time_limit: float | None = None
 
 
 Weights = dict[str, Tensor]
@@ -216,7 +218,7 @@ def train(
     seeds: Sequence[np.random.SeedSequence],
     sampler: RowSampler | None = None,
     start: Weights | None = None,
-) -> Weights:
+) -> tuple[Weights, float]:
     """Train a network for each seed, all at once.
 
     Parameters
@@ -232,8 +234,10 @@ def train(
 
     Returns
     -------
-    dict of Tensor
-        Weights of the k networks.
+    weights : dict of Tensor
+        Of the k networks.
+    epochs : float
+        Passes over the rows that were made: those of the recipe, or as many as its time allowed.
     """
     n, n_tasks = rows.targets.shape
     batch = min(recipe.batch_size, n)
@@ -264,8 +268,9 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=n_steps)
     # One sum over members: their gradients do not meet.
     scale = float(batch * rows.weights.sum() / n)
+    place, taken_steps, begun = 0, 0, perf_counter()
     with fast_matmul():
-        for _ in range(n_steps):
+        while place < n_steps:
             taken = rows.batch(np.stack([next(stream) for stream in streams]), dropout)
             outputs = _forward(weights, taken.dense, taken.sparse, dropout)
             losses = label_losses(
@@ -280,8 +285,15 @@ def train(
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
+            taken_steps += 1
+            place += 1
+            if recipe.time_limit is not None:
+                # A rate that never came down would waste the steps that were taken.
+                gone = (perf_counter() - begun) / recipe.time_limit
+                place = max(place, min(n_steps, int(gone * n_steps)))
+                schedule.last_epoch = place - 1
             schedule.step()
-    return {name: weight.detach() for name, weight in weights.items()}
+    return {name: weight.detach() for name, weight in weights.items()}, taken_steps * batch / n
 
 
 def _stacked(members: Sequence[Weights]) -> Weights:

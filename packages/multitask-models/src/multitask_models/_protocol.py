@@ -180,7 +180,9 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             rows = np.asarray(learned.present.any(axis=1))
             drawn = None if sampler is None else _KeptRows(sampler, rows)
             self._rows, self._n_rows = np.flatnonzero(kept)[rows], len(features)
-            self._fit(features[kept][rows], learned.rows(rows), drawn)
+            # Features of many molecules are the most of a run's memory: no copy without need.
+            whole = len(self._rows) == len(features)
+            self._fit(features if whole else features[self._rows], learned.rows(rows), drawn)
         return self
 
     @overload
@@ -405,7 +407,9 @@ class _KeptRows:
 
 def _featured(X: NDArray[Any]) -> BoolArray:
     """Return which rows have a feature at all: a molecule that failed is a row of NaN."""
-    return np.asarray(~np.isnan(X).all(axis=1))
+    lacking = np.isnan(X[:, 0])
+    lacking[lacking] = np.isnan(X[lacking]).all(axis=1)
+    return np.asarray(~lacking)
 
 
 def _warn_unlabelled(tasks: IntArray) -> None:

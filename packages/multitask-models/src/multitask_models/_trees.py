@@ -170,7 +170,7 @@ class _PerTask(MultitaskModel):
 def _task_rows(X: NDArray[Any], labels: Labels, task: int) -> _TaskRows:
     present = labels.present[:, task]
     return _TaskRows(
-        X[present],
+        X if present.all() else X[present],
         labels.values[present, task],
         labels.signs[present, task],
         labels.weights[present],

@@ -1,14 +1,19 @@
 """What a time budget leaves out."""
 
 import time
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from molpool_pipelines.fitting import _tabular_fits as fits
+from molpool_pipelines.fitting import _costs
 from molpool_pipelines.fitting._budget import Budget
-from molpool_pipelines.fitting._related_use import Plan
+from molpool_pipelines.fitting._costs import (
+    Cost,
+    Planning,
+    Size,
+    share_of_rows,
+    shortened,
+    tried_cost,
+)
 
 SMILES = [f"{'C' * n}O" for n in range(1, 201)]
 
@@ -42,7 +47,7 @@ def test_without_a_budget_nothing_is_tried():
     found = Budget(None).affordable(["a"], SMILES, lambda *given: asked.append(given))
     assert (found, asked) == ((["a"], []), [])
     assert Budget(None).left is None
-    assert not Budget(None).is_over
+    assert Budget(None).allows(1e9)
 
 
 def test_what_is_left_shrinks():
@@ -59,34 +64,140 @@ def test_what_is_promised_is_not_left():
     budget.promise(60)
     assert budget.left is not None
     assert 25 < budget.left < 30
-    assert not budget.is_over
 
 
-class Table:
-    def __init__(self, targets):
-        self.targets = targets
+def test_what_comes_after_the_models_is_kept_by_tasks_and_molecules():
+    few, many, large = Budget("300s"), Budget("300s"), Budget("300s")
+    few.reserve(1, 900, 100)
+    many.reserve(617, 900, 100)
+    large.reserve(4, 60_000, 7_000)
+    lefts = [budget.left or 0.0 for budget in (few, many, large)]
+    # A tenth at least.
+    assert lefts[0] == pytest.approx(270, abs=1)
+    assert lefts[0] > lefts[1] > 200
+    assert 200 < lefts[2] < 270
+    assert many.allows(200)
+    assert not many.allows(290)
 
-    def __len__(self):
-        return len(self.targets)
+
+class Clock:
+    """Seconds that pass only where a model works."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(_costs, "perf_counter", lambda: self.now)
 
 
-@pytest.mark.parametrize(("name", "seen"), [("lightgbm", 12), ("mlp", 100), ("gp", 10)])
-def test_what_a_model_of_single_tasks_takes_is_told_from_some(name, seen, monkeypatch):
-    # Each label takes a second.
-    targets = np.where(np.arange(800)[:, None] % 100 <= np.arange(100), 1.0, np.nan)
-    clock, asked = [0.0], []
+KNOWN = np.arange(4000)[:, None] % 100 <= np.arange(100)
 
-    def fitted(plan, at, hidden, tasks):
-        asked.append((len(at), len(tasks)))
-        clock[0] += np.isfinite(targets[np.ix_(at, tasks)]).sum()
 
-    monkeypatch.setattr(fits, "perf_counter", lambda: clock[0])
-    one: Any = SimpleNamespace(
-        rows=SimpleNamespace(table=Table(targets)), config=SimpleNamespace(seed=0), fitted=fitted
-    )
-    monkeypatch.setitem(fits._GROWTH, "gp", 1.0)
-    monkeypatch.setattr(fits, "_PILOT_LABELS", 500)
-    assert fits.Fits._of_pilot(one, Plan(name)) == pytest.approx(np.isfinite(targets).sum())
-    ((rows, tasks),) = asked
-    assert rows == 100
-    assert abs(tasks - seen) <= (name == "gp")
+@pytest.mark.parametrize(
+    ("name", "steps", "fixed", "step", "tasks"),
+    [
+        ("mlp", 40, 0.5, 0.25, 100),
+        ("lightgbm", 500, 3.0, 0.125, 6),
+        ("tabicl", 0, 2.0, 0.0, 6),
+        ("mean", 0, 1.0, 0.0, 100),
+    ],
+)
+def test_what_a_model_takes_is_told_from_a_few_of_its_steps(
+    name, steps, fixed, step, tasks, monkeypatch
+):
+    # Each label takes this long, each prediction a 16th of a second.
+    clock, asked = Clock(monkeypatch), []
+
+    def trial(rows, at, n):
+        asked.append((len(rows), len(at), n))
+        asked_rows = rows
+        first = len(asked) == 1 and steps > 0
+        clock.now += KNOWN[np.ix_(rows, at)].sum() * (fixed + (n or 0) * step) + 1e6 * first
+
+        def predict(rows):
+            # Of the rows that are predicted all are taken to have as many labels.
+            clock.now += KNOWN[np.ix_(asked_rows, at)].sum() / 16 * len(rows) / len(asked_rows)
+
+        return predict
+
+    cost = tried_cost(name, KNOWN, steps, trial, seed=0, left=1e9)
+    labels = KNOWN.sum()
+    assert cost.fixed == pytest.approx(labels * fixed)
+    assert cost.fit == pytest.approx(labels * (fixed + steps * step))
+    # Of trees the more, the longer.
+    longer = steps / 15 if name == "lightgbm" else 1
+    assert cost.said == pytest.approx(labels / 16 * longer)
+    assert {(rows, at) for rows, at, _ in asked} == {(1000, tasks)}
+    assert sum(n or 0 for *_, n in asked) <= 25
+
+
+@pytest.mark.parametrize(("left", "trials"), [(1.0, 1), (1e12, 3)])
+def test_a_gaussian_process_that_takes_far_too_long_is_not_told_closely(left, trials, monkeypatch):
+    clock, asked = Clock(monkeypatch), []
+
+    def trial(rows, at, n):
+        labels = KNOWN[np.ix_(rows, at)].sum()
+        asked.append(labels)
+        clock.now += labels**1.8
+        return lambda rows: None
+
+    cost = tried_cost("gp", KNOWN, 0, trial, seed=0, left=left)
+    assert cost.fit == pytest.approx(float(KNOWN.sum()) ** 1.8)
+    assert len(asked) == trials
+    assert max(asked) < 7_000
+
+
+COSTS = {
+    ("lightgbm", False): Cost(10, 0.1, 500),
+    ("mlp", False): Cost(4, 2, 40),
+    ("mlp", True): Cost(2, 0.5, 40),
+    ("gp", False): Cost(400),
+}
+
+
+def planned(left, *names, several=True, given=False):
+    def cost(name, one):
+        return COSTS[name, one and name == "mlp"]
+
+    # Five folds, each of which trains on four fifths.
+    planning = Planning(cost, names, 5, lambda k: 1 + 0.8 * k, several=several, given=given)
+    return planning.size(left / _costs.SURE)
+
+
+@pytest.mark.parametrize(
+    ("left", "size"),
+    [
+        # A fit of each takes 544 s together, and five folds five times that.
+        (2800, Size(5)),
+        # One network in the place of four gives the third model its time.
+        (2450, Size(5, one_network=True)),
+        # The process has none: more folds for the other two.
+        (450, Size(5, one_network=True)),
+        (220, Size(2, one_network=True)),
+        # The network alone.
+        (111, Size(5, one_network=True)),
+        (60, Size(2, one_network=True)),
+        (40, Size(1, one_network=True)),
+    ],
+)
+def test_models_come_before_folds_and_folds_before_networks(left, size):
+    assert planned(left, "lightgbm", "mlp", "gp") == size
+
+
+def test_folds_that_were_given_stay():
+    assert planned(220, "lightgbm", "mlp", "gp", given=True) == Size(5, one_network=True)
+    short = planned(50, "lightgbm", "mlp", given=True)
+    assert (short.folds, short.short, short.seconds) == (5, "mlp", pytest.approx(10))
+
+
+def test_where_nothing_has_time_the_nearest_is_made_shorter():
+    size = planned(18, "lightgbm", "mlp", "gp")
+    assert size == Size(1, one_network=True, short="mlp", seconds=pytest.approx(10))
+    assert shortened("mlp", COSTS["mlp", True], size.seconds) == {"time_limit": pytest.approx(8)}
+    assert shortened("mlp", COSTS["mlp", True], size.seconds, 0.8)["time_limit"] < 6.5
+    trees = planned(36, "lightgbm", "gp", several=False)
+    assert (trees.short, trees.seconds) == ("lightgbm", pytest.approx(20))
+    found = shortened("lightgbm", COSTS["lightgbm", False], trees.seconds)
+    assert found == {"n_estimators": 100, "learning_rate": pytest.approx(0.15)}
+    alone = planned(180, "gp", several=False)
+    assert share_of_rows("gp", COSTS["gp", False], alone.seconds) ** 1.8 == pytest.approx(0.25)
+    # Trees have fewer steps, not fewer rows.
+    assert share_of_rows("lightgbm", COSTS["lightgbm", False], 1.0) == 1.0

@@ -23,6 +23,7 @@ from molpool_pipelines.fitting import (
 )
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._budget import Budget
+from molpool_pipelines.fitting._costs import Cost
 from molpool_pipelines.fitting._related import check_use
 from molpool_pipelines.fitting._tabular_fits import Fits
 from molpool_pipelines.models import (
@@ -299,20 +300,21 @@ def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tm
         (
             {"neighbours": 1e9, "mean": 1e6},
             {"mean"},
-            ["with one model alone: mean of the task", "molecules of 2 of 4 folds"],
+            ["No model has time in the budget: mean of the task alone", "of 1 of 5 folds"],
         ),
         ({"neighbours": 0.0, "mean": 0.0, "lightgbm": 1e9}, {"mean", "neighbours"}, ["LightGBM"]),
-        ({"neighbours": 400.0, "mean": 400.0}, {"mean", "neighbours"}, ["of 2 of 4 folds"]),
+        ({"neighbours": 400.0, "mean": 400.0}, {"mean", "neighbours"}, ["of 2 of 5 folds"]),
     ],
 )
 def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, seconds, weighed, said):
-    monkeypatch.setattr(Fits, "_expected", lambda self, plan: seconds.get(plan.name, 0.0))
+    monkeypatch.setattr(
+        Fits, "cost", lambda self, plan, one=False: Cost(seconds.get(plan.name, 0.0))
+    )
     config = TrainAutoConfig(
         data_path=str(table),
         save_dir=str(tmp_path / "run"),
         features="morgan_count",
         model=["neighbours", "mean"],
-        folds=4,
         time_budget="1h",
         page=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,15 @@ def test_what_is_not_known_is_said(found: Predictions) -> None:
         "Not by novelty: no training molecules.",
         "Not by the number of training labels: it is not known.",
     ]
+
+
+def test_a_table_of_predictions_brings_its_similarity(found: Predictions) -> None:
+    near = np.linspace(0.2, 1, len(found))
+    scored, notes = strata(replace(found, similarity=near), TrainingSet())
+    assert {s.kind for s in scored} == {"quality", "similarity"}
+    assert sum(s.n for s in scored if s.kind == "similarity") == len(found)
+    assert notes[0] == "Not by scaffold: no training molecules."
+    assert notes[1].startswith(f"1 of {len(found)} molecules have a training molecule")
 
 
 def test_a_value_at_an_end_belongs_above() -> None:

@@ -95,11 +95,7 @@ class ScalePriors(ConfigModel):
 class SamplingConfig(ConfigModel):
     """Effort of the methods that sample or integrate over the scales."""
 
-    draws: int | None = Field(
-        None,
-        ge=10,
-        description="nuts: draws per chain, None: 600; laplace, advi: points, None: 750",
-    )
+    draws: int = Field(750, ge=10, description="nuts: draws per chain; laplace, advi: points")
     tune: int = Field(100, ge=10, description="nuts: warm-up draws per chain")
     chains: int = Field(2, ge=1, description="nuts: chains, run side by side")
     target_accept: float = Field(0.65, gt=0.5, lt=1, description="nuts: acceptance aimed at")
@@ -107,7 +103,7 @@ class SamplingConfig(ConfigModel):
         None,
         ge=1,
         le=12,
-        description="nuts: doublings of a trajectory; None: 3, which is enough in whitened "
+        description="nuts: doublings of a trajectory; None: 2, which is enough in whitened "
         "coordinates, or 8 where there are too many of them to whiten",
     )
     advi_steps: int = Field(2_000, ge=100, description="advi: steps of the optimiser")
@@ -333,7 +329,7 @@ class SimulateConfig(ConfigModel):
     """
 
     seed: Seed = Field(0, description="of every random draw")
-    n_clusters: Positive = Field(4, description="supercategories")
+    n_clusters: Positive = Field(4, description="supercategories; at most as many as species")
     n_species: Positive = Field(20, description="species, spread evenly over the clusters")
     n_compounds: Positive = Field(60, description="compounds")
     n_classes: Positive = Field(6, description="chemical classes of the compounds")
@@ -346,7 +342,9 @@ class SimulateConfig(ConfigModel):
     )
     max_rows_per_pair: Positive = Field(100, description="most training rows, where K is not fixed")
     anchors: Count = Field(
-        3, description="compounds with all their rows everywhere, test runs included in training"
+        3,
+        description="compounds with all their rows everywhere, test runs included in training; by "
+        "default fewer than there are compounds",
     )
     rare_pairs: Count | None = Field(
         None, description="pairs with rare_rows training rows; none: 100, or a third where fewer"
@@ -391,6 +389,10 @@ class SimulateConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        # Defaults follow a small laboratory. Not assigned: that would check everything again.
+        most = {"n_clusters": self.n_species, "anchors": self.n_compounds - 1}
+        for name in most.keys() - self.model_fields_set:
+            self.__dict__[name] = min(getattr(self, name), most[name])
         if self.n_species < self.n_clusters:
             raise ValueError(f"n_species: expected >= n_clusters {self.n_clusters}")
         if self.anchors > self.n_compounds:

@@ -147,13 +147,26 @@ def test_long_tails_end_at_the_limit() -> None:
         ({}, 100, 100),
         ({"n_species": 5, "n_compounds": 20}, 28, 28),
         ({"n_species": 5, "n_compounds": 20, "unseen_pairs": 60}, 25, 60),
-        ({"n_species": 4, "n_compounds": 3}, 0, 0),
+        ({"n_species": 4, "n_compounds": 3, "anchors": 3}, 0, 0),
         ({"unseen_pairs": 0}, 100, 0),
     ],
 )
 def test_pairs_of_few_rows_follow_the_size(knobs: dict[str, Any], rare: int, unseen: int) -> None:
     config = SimulateConfig(**knobs)
     assert (config.n_rare, config.n_unseen) == (rare, unseen)
+
+
+@pytest.mark.parametrize(("n_compounds", "anchors"), [(1, 0), (2, 1), (3, 2), (4, 3), (9, 3)])
+@pytest.mark.parametrize(("n_species", "clusters"), [(1, 1), (3, 3), (9, 4)])
+def test_defaults_follow_a_small_laboratory(
+    n_compounds: int, anchors: int, n_species: int, clusters: int
+) -> None:
+    config = SimulateConfig(n_compounds=n_compounds, n_species=n_species)
+    assert (config.anchors, config.n_clusters) == (anchors, clusters)
+    made = simulate(config)
+    assert made.species.height == n_species
+    assert made.test["comp_id"].n_unique() == n_compounds - anchors
+    assert SimulateConfig(**config.model_dump()) == config
 
 
 @pytest.mark.parametrize(

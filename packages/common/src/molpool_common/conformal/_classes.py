@@ -13,7 +13,8 @@ from molpool_common._errors import InputError
 from molpool_common.conformal._quantiles import ROUNDING, check_level
 
 _DISTINCT = 2_000
-"""Distinct scores above which they are rounded to three digits: Venn-Abers is quadratic in them."""
+"""Distinct scores above which they are rounded to three digits: what tells nearer ones apart
+is noise."""
 
 
 @dataclass(frozen=True)
@@ -155,24 +156,52 @@ def _venn_abers(
     ones = np.asarray(np.bincount(place, weights=classes), dtype=np.float64)
     # New rows of one score share both fits.
     distinct, of = np.unique(new, return_inverse=True)
-    fits = np.array([_both_fits(values, counts, ones, score) for score in distinct])
+    left, right = _blocks(ones, counts, 1), _blocks(ones[::-1], counts[::-1], -1)
+    fits = np.empty((len(distinct), 2))
+    for row, (score, at) in enumerate(
+        zip(distinct.tolist(), np.searchsorted(values, distinct).tolist(), strict=True)
+    ):
+        known = at < len(values) and values[at] == score
+        n, sums = (float(counts[at]), float(ones[at])) if known else (0.0, 0.0)
+        beyond = len(values) - at - known
+        fits[row] = [_fit(sums + label, n + 1, left, at, right, beyond) for label in (0.0, 1.0)]
     return fits[of, 0], fits[of, 1]
 
 
-def _both_fits(
-    values: FloatArray, counts: FloatArray, ones: FloatArray, score: float
-) -> tuple[float, float]:
-    from scipy.optimize import isotonic_regression
+_Block = tuple[float, float, int]
+"""Sum and number of labels that an isotonic fit makes one, and values before its first."""
 
-    at = int(np.searchsorted(values, score))
-    if at < len(values) and values[at] == score:
-        weights, sums = counts.copy(), ones.copy()
-    else:
-        weights, sums = np.insert(counts, at, 0.0), np.insert(ones, at, 0.0)
-    weights[at] += 1
-    fitted = []
-    for label in (0.0, 1.0):
-        sums_with = sums.copy()
-        sums_with[at] += label
-        fitted.append(float(isotonic_regression(sums_with / weights, weights=weights).x[at]))
-    return fitted[0], fitted[1]
+
+def _blocks(ones: FloatArray, counts: FloatArray, sign: int) -> list[_Block]:
+    """Return the last block of the isotonic fit of the first 1, 2, ... values.
+
+    Those before it are the last block of as many values as stand before its first, and so on.
+    `sign` is -1 where the values are in falling order.
+    """
+    found: list[_Block] = []
+    for place, (total, n) in enumerate(zip(ones.tolist(), counts.tolist(), strict=True)):
+        first = place
+        while first and sign * found[first - 1][0] * n >= sign * total * found[first - 1][1]:
+            more, by, first = found[first - 1]
+            total, n = total + more, n + by
+        found.append((total, n, first))
+    return found
+
+
+def _fit(
+    total: float, n: float, left: list[_Block], below: int, right: list[_Block], above: int
+) -> float:
+    """Return the isotonic fit of a value between those below and those above it.
+
+    It swallows the blocks beside it that are out of order; theirs else stay as they are.
+    """
+    before = None
+    while before != n:
+        before = n
+        while below and left[below - 1][0] * n >= total * left[below - 1][1]:
+            more, by, below = left[below - 1]
+            total, n = total + more, n + by
+        while above and right[above - 1][0] * n <= total * right[above - 1][1]:
+            more, by, above = right[above - 1]
+            total, n = total + more, n + by
+    return total / n

@@ -191,13 +191,14 @@ class IntervalCalibration:
     @property
     def n_points(self) -> tuple[int, ...]:
         """Calibration rows of each task."""
-        if self.rows is None:
-            return tuple(len(scores) for scores in self.scores)
-        return tuple(len(np.unique(rows)) for rows in self.rows)
+        return tuple(self._n_points(t) for t in range(len(self.scores)))
+
+    def _n_points(self, t: int) -> int:
+        return len(self.scores[t]) if self.rows is None else len(np.unique(self.rows[t]))
 
     def highest_level(self, t: int) -> float:
         """Return the highest level at which task `t` has finite intervals, of all its rows."""
-        n = self.n_points[t]
+        n = self._n_points(t)
         return n / (n + 1)
 
     def half_widths(

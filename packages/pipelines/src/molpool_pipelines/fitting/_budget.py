@@ -11,10 +11,15 @@ _SAMPLE = 64
 """Molecules whose features are timed before those of all."""
 
 _FEATURES = 0.4
-"""Share of the budget that features may take; one featuriser is never left out."""
+"""Share of the time left that features may take; one featuriser is never left out."""
 
 _FINAL = 0.1
-"""Share of the budget that is kept for what comes after the models: intervals, files, the page."""
+"""Share of the budget that at least is kept for what comes after the models."""
+
+_ALWAYS, _PANEL, _PANELS, _TASK, _PAIRS = 4.0, 0.7, 24, 0.03, 3e7
+"""Seconds of intervals, files and page on one core, measured with 1 to 617 tasks: of any run, of
+the figures of a task, of which there are so many at most, and of all else of a task; and pairs of
+molecules whose similarity takes a second."""
 
 
 class Budget:
@@ -30,10 +35,22 @@ class Budget:
         self.seconds = None if text is None else seconds_of(text)
         self._start = perf_counter()
         self._promised = 0.0
+        self._reserve = _FINAL * (self.seconds or 0.0)
 
     def promise(self, seconds: float) -> None:
         """Keep time for what is done later, such as a fit to all rows of a model just tried."""
         self._promised += seconds
+
+    def reserve(self, n_tasks: int, n_rows: int, n_tested: int) -> None:
+        """Keep time for what comes after the models: intervals, files and the page of a run."""
+        of_tasks = _PANEL * min(n_tasks, _PANELS) + _TASK * n_tasks
+        # Of a fold, as one is always predicted.
+        of_pairs = n_rows * (n_tested + n_rows / 5) / _PAIRS
+        self._reserve = max(self._reserve, _ALWAYS + of_tasks + of_pairs)
+
+    def allows(self, seconds: float) -> bool:
+        """Whether something has time beside what comes last of all."""
+        return self.seconds is None or self.spent + seconds + self._reserve <= self.seconds
 
     @property
     def spent(self) -> float:
@@ -45,12 +62,7 @@ class Budget:
         """Seconds that models may still take; None without an end."""
         if self.seconds is None:
             return None
-        return (1 - _FINAL) * self.seconds - self.spent - self._promised
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing is left at all."""
-        return self.seconds is not None and self.spent > self.seconds
+        return self.seconds - self._reserve - self.spent - self._promised
 
     def affordable(
         self, names: Sequence[str], smiles: Sequence[str], compute: Callable[[str, list[str]], None]
@@ -76,7 +88,7 @@ class Budget:
             start = perf_counter()
             compute(name, sample[1:])
             wanted[name] = (perf_counter() - start) * len(smiles) / (len(sample) - 1)
-        most = _FEATURES * self.seconds
+        most = _FEATURES * max(self.left or 0.0, 0.0)
         # The first ones matter most; where each is too long, the quickest is better than none.
         possible = [name for name in wanted if wanted[name] <= most]
         kept = [] if possible else [min(wanted, key=wanted.__getitem__)]

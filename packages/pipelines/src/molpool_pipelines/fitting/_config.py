@@ -417,8 +417,8 @@ class TrainTabularConfig(
     time_budget: str | None = Field(
         None,
         description="time that the run may take, as 90s, 10m or 2h; what would take longer is "
-        "left out, which is said; one model is always fitted, and learning curves and distillation "
-        "come on top",
+        "left out, and one model made shorter where none has time, which is said; learning curves "
+        "and distillation come on top",
     )
     mlp: NetworkConfig = Field(default_factory=NetworkConfig)
     tabicl: TabICLConfig = Field(default_factory=TabICLConfig)
@@ -492,8 +492,8 @@ class TrainAutoConfig(TrainBlendConfig):
     time_budget: str | None = Field(
         "10m",
         description="time that the run may take, as 90s, 10m or 2h; what would take longer is "
-        "left out, which is said; one model is always fitted, and learning curves and distillation "
-        "come on top",
+        "left out, and one model made shorter where none has time, which is said; learning curves "
+        "and distillation come on top",
     )
     choose_split: bool = Field(
         True,

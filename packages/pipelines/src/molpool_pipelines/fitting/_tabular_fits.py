@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -14,6 +14,16 @@ from rich.console import Console
 from molpool_pipelines.fitting._baselines import FEATURES, baseline_names
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
+from molpool_pipelines.fitting._costs import (
+    STEPS,
+    Cost,
+    Planning,
+    Predict,
+    Size,
+    share_of_rows,
+    shortened,
+    tried_cost,
+)
 from molpool_pipelines.fitting._draws import epoch_sampler
 from molpool_pipelines.fitting._related import (
     parts_of,
@@ -37,6 +47,7 @@ from molpool_pipelines.models import (
     Blend,
     Member,
     MemberName,
+    MemberSettings,
     Molecules,
     asks_sd,
     blend_weights,
@@ -49,35 +60,8 @@ from molpool_pipelines.tables import MoleculeTable, exact_labels
 if TYPE_CHECKING:
     from multitask_models import MultitaskMLP, MultitaskModel
 
-_PILOT = 0.125
-"""Share of the rows by which is told, under a time budget, what a fit of all of them would take."""
-
-_LEAST_PILOT = 64
-"""Rows below which no pilot is worth it."""
-
-_ONE_A_TASK: frozenset[MemberName] = frozenset(
-    ("lightgbm", "forest", "extra_trees", "xgboost", "catboost", "tabicl")
-)
-"""Models that learn each task by itself, so that some tasks tell what all take."""
-
-_PILOT_TASKS = 12
-"""Tasks of a pilot of these: of hundreds, an eighth of the rows alone may outlast the budget."""
-
-_PILOT_LABELS = 5_000
-"""Labels of a pilot of a Gaussian process, which takes their square."""
-
-_GROWTH: dict[MemberName, float] = {"gp": 1.8}
-"""Power of the labels with which the time of a fit grows: measured from 170 to 1 400 rows, 1.7, and
-2 from 700 on; of the others about 1."""
-
-_SURE = 0.85
-"""Share of the time left that is planned for: pilots tell times of fits by a tenth or so."""
-
-_FEWEST = 2
-"""Folds that are predicted however short the time is."""
-
-_BESIDE = 0.25
-"""Share of the budget that one of the simple models beside the run's own may take."""
+_BESIDE = 0.2
+"""Share of the budget that the simple models beside the run's own may take together."""
 
 
 @dataclass
@@ -156,7 +140,9 @@ class Fits:
         self._console, self._budget = console, budget
         self.surrogates = Surrogates.of(config, rows, budget)
         self.farther: dict[Plan, tuple[FloatArray, FloatArray]] = {}
-        self._seconds: dict[Plan, float] = {}
+        self.size, self._n_folds = Size(len(rows.folds)), len(rows.folds)
+        self._costs: dict[tuple[Plan, bool], Cost] = {}
+        self._passes = self.seconds_beside = 0.0
 
     def beside(self, names: Sequence[MemberName]) -> tuple[list[MemberName], list[str]]:
         """Return the simple models that the time budget allows, and what it does not.
@@ -170,98 +156,109 @@ class Fits:
         width = sum(block.width for block in features)
         theirs = sum(block.width for block in features if block.name in FEATURES.split("+"))
         share = theirs / width if theirs else 1.0
-        wanted = {
-            # By a fingerprint that they compute themselves.
-            name: 0.0
-            if name == "neighbours"
-            and not any(block.kind in ("count", "bit") for block in features)
-            else share * self._expected(Plan(name))
-            for name in names
-        }
-        kept = [name for name in names if wanted[name] < _BESIDE * self._budget.seconds]
-        self._budget.promise(sum(wanted[name] for name in kept))
-        return kept, [
-            f"Left out of the simple models beside it, as it would take about {wanted[name]:.0f} s "
-            f"of the time budget: {WORDS[name]}."
-            for name in names
-            if name not in kept
-        ]
+        tested = len(self.rows.tested.smiles) / len(self.rows.table)
+        counted = any(block.kind in ("count", "bit") for block in features)
+        wanted, kept, notes = 0.0, [], []
+        for name in names:
+            # Neighbours without a fingerprint here compute their own.
+            cost = self.cost(Plan(name)) if counted or name != "neighbours" else Cost(0.0)
+            seconds = share * (cost.fit + tested * cost.said)
+            if wanted + seconds <= _BESIDE * self._budget.seconds:
+                wanted += seconds
+                kept.append(name)
+            else:
+                notes.append(
+                    f"Left out of the simple models beside it, as it would take about {seconds:.0f}"
+                    f" s of the time budget: {WORDS[name]}."
+                )
+        self.seconds_beside = wanted
+        self._budget.promise(wanted)
+        return kept, notes
 
     def plain(self) -> tuple[Candidates, list[str]]:
         """Return the models of the configuration as tried out of fold, and what had no time."""
-        names = list(dict.fromkeys(self.config.model))
-        if self._budget.seconds is not None:
-            # The cheapest first, so that as many as possible have their turn.
-            names.sort(key=lambda name: self._expected(Plan(name)))
-        notes = self._leave_out_folds(names)
-        tried = {name: self.try_out(Plan(name)) for name in names}
-        if all(said is None for said in tried.values()):
-            # There is none to fall back on.
-            tried[names[0]] = self.try_out(Plan(names[0]), always=True)
-            notes.append(f"Longer than the time budget, with one model alone: {WORDS[names[0]]}.")
+        names, notes = self._sized(list(dict.fromkeys(self.config.model)))
+        tried = {name: self.try_out(Plan(name), first=name == names[0]) for name in names}
         found = Candidates()
         for name in dict.fromkeys(self.config.model):
-            said = tried[name]
+            said = tried.get(name)
             if said is not None:
                 found.add(Plan(name), *said)
             else:
                 notes.append(
                     f"Left out, as it would take longer than the time budget: {WORDS[name]}."
                 )
+        if (kept := len(self.rows.folds)) < (n := self._n_folds):
+            notes.append(
+                f"For the time budget, molecules of {kept} of {n} folds are predicted out of fold: "
+                "weights and intervals rest on these."
+            )
         return found, notes
 
-    def _leave_out_folds(self, names: Sequence[MemberName]) -> list[str]:
-        """Keep as many folds as the models have time for, where with all some would have none.
+    def _sized(self, names: list[MemberName]) -> tuple[list[MemberName], list[str]]:
+        """Return the models that have time, the cheapest first, and how they were made smaller."""
+        of_network = self.config.mlp.members
+        if self._budget.left is None:
+            return names, []
 
-        A second model brings more than weights and intervals that rest on all rows. Where no model
-        has time, the fewest. All, where their number was given.
-        """
-        left, n = self._budget.left, len(self.rows.folds)
-        if left is None or self.config.is_given("folds"):
-            return []
-        upto = np.cumsum([self._expected(Plan(name)) for name in names])
+        def cost(name: MemberName, one: bool) -> Cost:
+            return self.cost(Plan(name), one=one and name == "mlp")
 
-        def models(folds: int) -> int:
-            return int(np.sum(upto * self._work(folds) <= _SURE * left))
+        tested = len(self.rows.tested.smiles) / len(self.rows.table)
+        planning = Planning(
+            cost,
+            names,
+            len(self.rows.folds),
+            self._work,
+            1 + tested,
+            several="mlp" in names and of_network > 1,
+            given=self.config.is_given("folds"),
+        )
+        # Trials take time too.
+        for name in names:
+            self.cost(Plan(name))
+        self.size = size = planning.size(max(self._budget.left or 0.0, 0.0))
+        self._keep_folds(size.folds)
+        names.sort(key=lambda name: planning.needs(name, size.folds, size.one_network))
+        notes = []
+        if size.one_network and size.short in (None, "mlp"):
+            notes.append(f"For the time budget, one network in the place of {of_network}.")
+        return ([size.short] if size.short else names), notes
 
-        fewest = min(_FEWEST, n)
-        kept = max(range(fewest, n + 1), key=lambda folds: (models(folds), folds))
-        if not models(kept):
-            # One is fitted all the same, for as short as may be.
-            kept = fewest
-        if kept == n:
-            return []
+    def _keep_folds(self, kept: int, *, first: bool = False) -> None:
+        """Keep some of the folds: the last, of which those by time know most."""
         rows = self.rows
-        self.rows = replace(rows, folds=rows.folds[-kept:], farther=rows.farther[-kept:])
-        return [
-            f"For the time budget, molecules of {kept} of {n} folds are predicted out of fold: "
-            "weights and intervals rest on these."
-        ]
+        part = slice(kept) if first else slice(len(rows.folds) - kept, None)
+        self.rows = replace(rows, folds=rows.folds[part], farther=rows.farther[part])
 
     def _work(self, folds: int) -> float:
         """Return how many fits to all rows those of the last folds and of all rows make."""
         rows = self.rows
         return 1 + sum(len(train) for train, _ in rows.folds[-folds:]) / len(rows.table)
 
-    def try_out(self, plan: Plan, *, always: bool = False) -> tuple[FloatArray, FloatArray] | None:
+    def try_out(self, plan: Plan, *, first: bool = False) -> tuple[FloatArray, FloatArray] | None:
         """Return what a model says out of fold, mean and sd [N, T]; None where time is too short.
 
         Parameters
         ----------
         plan : Plan
             The model.
-        always : bool
-            Whether it is fitted whatever it takes.
+        first : bool
+            Whether the run has no other model yet: then fewer folds are predicted where it takes
+            longer than was told.
         """
         rows, left = self.rows, self._budget.left
         mean, sd = (np.full(rows.table.targets.shape, np.nan) for _ in range(2))
         # Fits to all rows, in rows that are trained on; the last one of all rows included.
         work = self._work(len(rows.folds)) * len(rows.table)
-        wanted = self._expected(plan) if left is not None or plan.name == "chemprop" else 0.0
-        # Asked anew, as what it takes was perhaps tried just now.
-        left = self._budget.left
-        if left is not None and not always and wanted * work / len(rows.table) > left:
-            return None
+        if left is not None or plan.name == "chemprop":
+            cost = self.cost(plan, one=self.size.one_network and plan.name == "mlp")
+            tested = len(rows.tested.smiles)
+            wanted = cost.fit * work / len(rows.table) + cost.said * (1 + tested / len(rows.table))
+            # Asked anew, as what it takes was perhaps tried just now.
+            left = self._budget.left
+            if left is not None and not first and wanted > left:
+                return None
         start, done = perf_counter(), 0
         farther: list[tuple[FloatArray, FloatArray]] = []
         folds = zip(rows.folds, rows.farther, strict=True)
@@ -275,36 +272,46 @@ class Fits:
             farther.append((said[0][len(val) :], said[1][len(val) :]))
             done += len(train)
             spent = (perf_counter() - start) * work / done
-            if left is not None and not always and spent > left:
-                return None
+            if left is not None and spent > left and len(farther) < len(rows.folds):
+                if not first:
+                    return None
+                if self.config.is_given("folds"):
+                    continue
+                self._keep_folds(len(farther), first=True)
+                break
         self._budget.promise((perf_counter() - start) * len(rows.table) / done)
         of_folds = zip(*farther, strict=True)
         self.farther[plan] = tuple(np.concatenate(values) for values in of_folds)  # type: ignore[assignment]  # of pairs
         return mean, sd
 
-    def _expected(self, plan: Plan) -> float:
-        """Return about how many seconds a fit to all rows takes; each is told but once."""
-        if plan not in self._seconds:
-            # Imports its framework, whose seconds say nothing of what fits take.
-            build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
-            told_of = self._of_networks if plan.name == "chemprop" else self._of_pilot
-            self._seconds[plan] = told_of(plan)
-        return self._seconds[plan]
+    def cost(self, plan: Plan, *, one: bool = False) -> Cost:
+        """Return about what a model takes, of one network where asked; each is told but once."""
+        if (plan, one) not in self._costs:
+            if plan.name == "chemprop":
+                found = Cost(self._of_networks(plan))
+            else:
+                found = self._of_trial(plan, {"members": 1} if one else {})
+            self._costs[plan, one] = found
+        return self._costs[plan, one]
 
-    def _of_pilot(self, plan: Plan) -> float:
-        """Return what a fit to an eighth of the rows tells of one to all."""
-        n, known = len(self.rows.table), np.isfinite(self.rows.table.targets)
-        some = np.random.default_rng(self.config.seed).permutation(n)[: int(_PILOT * n)]
-        if len(some) < _LEAST_PILOT:
-            return 0.0
-        tasks = _some_tasks(plan.name, known[some].sum(axis=0))
-        labels = int(known[np.ix_(some, tasks)].sum())
-        if not labels:
-            return 0.0
-        start = perf_counter()
-        self.fitted(plan, np.sort(some), (), tasks)
-        growth = (known.sum() / labels) ** _GROWTH.get(plan.name, 1.0)
-        return (perf_counter() - start) * float(growth)
+    def _of_trial(self, plan: Plan, options: Mapping[str, Any]) -> Cost:
+        # Imports its framework, whose seconds say nothing of what fits take.
+        whole = build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
+        steps = STEPS.get(plan.name)
+
+        def trial(rows: IntArray, tasks: IntArray, n: int | None) -> Predict:
+            more = options if n is None or steps is None else {**options, steps: n}
+            model = self.fitted(plan, rows, (), tasks, more)
+            return lambda at: self._said(model, plan, at)
+
+        return tried_cost(
+            plan.name,
+            np.isfinite(self.rows.table.targets),
+            getattr(whole, steps) if steps else 0,
+            trial,
+            seed=self.config.seed,
+            left=self._budget.left or 0.0,
+        )
 
     def _of_networks(self, plan: Plan) -> float:
         """Say what Chemprop's networks will take, told from a few steps; return that of one fit.
@@ -337,9 +344,8 @@ class Fits:
         return mean[:, : len(self.kinds)], sd[:, : len(self.kinds)]
 
     def _inputs(self, plan: Plan, at: IntArray) -> Molecules:
-        molecules = self.rows.molecules.take(at)
         columns = [self.surrogates.columns[i][at] for i in plan.surrogates]
-        return Molecules(molecules.smiles, np.hstack([molecules.X, *columns]))
+        return self.rows.molecules.take(at).beside(columns)
 
     def fitted(
         self,
@@ -347,6 +353,7 @@ class Fits:
         at: IntArray,
         hidden: Collection[str],
         tasks: IntArray | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Member:
         """Return a model fitted to some rows, and to related labels of molecules not hidden.
 
@@ -360,25 +367,27 @@ class Fits:
             Keys of molecules of which related tables tell it nothing.
         tasks : ndarray of int or None
             Of which it sees labels; None: of all.
+        options : mapping or None
+            Parameters that are others than the run's; None: those of the run's size.
         """
+        if options is None:
+            options, at = self._options(plan, at)
         table, molecules = self.rows.table.take(at), self._inputs(plan, at)
         if tasks is not None and len(tasks) < len(self.kinds):
             seen = np.isin(np.arange(len(self.kinds)), tasks)
             table = replace(table, targets=np.where(seen, table.targets, np.nan))
         if not plan.heads:
-            model = build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
+            settings = self.rows.settings(self.config, self.kinds, plan)
+            model = _built(plan.name, settings, options)
             if plan.pretraining and (before := self._pretrained(plan, hidden)) is not None:
                 model = cast("MultitaskMLP", model).starting_from(before)
-            return fit_member(
-                model,
-                molecules,
-                table.targets,
-                censoring=table.censoring,
-                sampler=self._sampler(plan, table),
-            )
+            sampler = self._sampler(plan, table)
+            fit_member(model, molecules, table.targets, censoring=table.censoring, sampler=sampler)
+            self._passes = getattr(model, "epochs_", 0.0)
+            return model
         related = [self.rows.related[i].without(hidden) for i in plan.heads]
         learnt = with_heads(molecules.X, table, self.kinds, related, self.config.related.weight)
-        model = build_member(plan.name, self.rows.settings(self.config, learnt.kinds, plan))
+        model = _built(plan.name, self.rows.settings(self.config, learnt.kinds, plan), options)
         smiles = [*molecules.smiles, *(s for one in related for s in one.table.modelled)]
         return fit_member(
             model,
@@ -387,6 +396,41 @@ class Fits:
             censoring=learnt.censoring,
             sample_weight=learnt.weights,
         )
+
+    def _options(self, plan: Plan, at: IntArray) -> tuple[dict[str, Any], IntArray]:
+        """Return the parameters that the run's size asks for, and which of some rows are fitted."""
+        size, found = self.size, dict[str, Any]()
+        if size.one_network and plan.name == "mlp":
+            found["members"] = 1
+        if size.short != plan.name:
+            return found, at
+        cost = self.cost(Plan(plan.name), one="members" in found)
+        share = len(at) / len(self.rows.table)
+        found |= shortened(plan.name, cost, size.seconds, share)
+        n = int(len(at) * share_of_rows(plan.name, cost, size.seconds))
+        if n < len(at):
+            order = np.random.default_rng(self.config.seed).permutation(len(at))
+            at = np.sort(at[order[: max(n, 1)]])
+        return found, at
+
+    def shortened(self) -> list[str]:
+        """Return a sentence of the only model, where it had less than its steps or rows."""
+        name = self.size.short
+        if name is None:
+            return []
+        cost = self.cost(Plan(name), one=self.size.one_network and name == "mlp")
+        if name == "mlp":
+            part = f"{self._passes:.2g} of {cost.steps} epochs"
+        elif name in STEPS:
+            steps = shortened(name, cost, self.size.seconds)["n_estimators"]
+            part = f"{steps} of {cost.steps} trees"
+        else:
+            part = f"{share_of_rows(name, cost, self.size.seconds):.2g} of the rows"
+        over = "" if self.size.seconds > cost.fixed else ", which are longer than it too"
+        return [
+            f"No model has time in the budget: {WORDS[name]} alone, with {part}{over}. Another run "
+            "with this seed may differ."
+        ]
 
     def _pretrained(self, plan: Plan, hidden: Collection[str]) -> MultitaskMLP | None:
         """Return a network of the run's kind of related tables alone; None if they tell nothing."""
@@ -415,18 +459,8 @@ class Fits:
         )
 
 
-def _some_tasks(name: MemberName, labels: IntArray) -> IntArray:
-    """Return the tasks of a pilot, of which rows have so many labels, [T]."""
-    most = len(labels)
-    if name in _ONE_A_TASK:
-        most = _PILOT_TASKS
-    elif name == "gp":
-        most = max(1, int(most * _PILOT_LABELS / max(labels.sum(), 1)))
-    if most >= len(labels):
-        return np.arange(len(labels))
-    # Evenly from the task of fewest labels to that of most.
-    places = np.linspace(0, len(labels) - 1, most).round().astype(np.int64)
-    return np.argsort(labels, kind="stable")[places]
+def _built(name: MemberName, settings: MemberSettings, options: Mapping[str, Any]) -> Member:
+    return build_member(name, replace(settings, options={**settings.options, **options}))
 
 
 def _minutes(seconds: float) -> str:

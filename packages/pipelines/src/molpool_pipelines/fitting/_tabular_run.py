@@ -91,6 +91,7 @@ def _fit_and_write(
     rows = chosen.fits.rows
     mean, sd = mix(np.stack(chosen.found.mean), np.stack(chosen.found.sd), chosen.weights)
     blend = final_blend(chosen)
+    chosen.notes.extend(chosen.fits.shortened())
     model = TabularModel(
         blend,
         rows.table.task_names,
@@ -148,7 +149,7 @@ def _beside(
     """Return the results with baselines beside them, where there are test rows and time."""
     if results.reported != "test" or not chosen.beside:
         return results
-    if budget.is_over:
+    if not budget.allows(chosen.fits.seconds_beside):
         said = "No simple models beside it: the time budget is spent."
         return replace(results, remarks=(*results.remarks, said))
     names = {plan.name for plan in chosen.found.plans}

@@ -96,6 +96,7 @@ def train_tabular(
     name: str = "tabular",
     arguments: Sequence[str] = (),
     notes: Sequence[str] = (),
+    budget: Budget | None = None,
 ) -> Path:
     """Train models on features, mixed and calibrated, and leave a run folder behind.
 
@@ -109,6 +110,8 @@ def train_tabular(
         The command line, for the record.
     notes : sequence of str
         What was chosen for the user, to be said and recorded first.
+    budget : Budget or None
+        The time that the run may take, where it began before; None: `config.time_budget` from now.
 
     Returns
     -------
@@ -126,12 +129,14 @@ def train_tabular(
                 new_console().print(note, highlight=False)
             return cross_validate(config, train_tabular, name=name, arguments=arguments)
         config = single_run(config)
-    budget = Budget(config.time_budget)
+    budget = budget or Budget(config.time_budget)
     console = new_console()
     check_tracking(config.tracking)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     inputs = read_inputs(config)
+    tested = len(inputs.tables.test)
+    budget.reserve(len(inputs.task_types), len(inputs.table) - tested, tested)
     inputs.notes[:0] = notes
     if config.resume:
         accept = config.accept_changed_table
@@ -169,8 +174,9 @@ def train_auto(
     InputError, FeatureError, ModelError
         If table, configuration or folder are wrong; then nothing has been written.
     """
+    budget = Budget(config.time_budget)
     config, notes = choose(config)
-    return train_tabular(config, name=name, arguments=arguments, notes=notes)
+    return train_tabular(config, name=name, arguments=arguments, notes=notes, budget=budget)
 
 
 def _folder(config: TrainChempropConfig | TrainMILConfig, name: str) -> Path:

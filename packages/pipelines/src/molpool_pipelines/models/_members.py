@@ -185,7 +185,13 @@ class Molecules:
 
     def take(self, rows: IntArray) -> Molecules:
         """Return the molecules at these positions."""
+        if np.array_equal(rows, np.arange(len(self.smiles))):
+            return self  # of all a copy would double the largest array of a run
         return Molecules([self.smiles[row] for row in rows], self.X[rows])
+
+    def beside(self, columns: Sequence[Float32Array]) -> Molecules:
+        """Return the molecules with further features [N, C] after their own."""
+        return Molecules(self.smiles, np.hstack([self.X, *columns])) if columns else self
 
 
 def fit_member(

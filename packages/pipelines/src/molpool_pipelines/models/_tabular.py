@@ -103,8 +103,7 @@ class Blend:
             np.asarray(model.predict(molecules.X), dtype=np.float32) for model in self.surrogates
         ]
         for i in range(len(self.members)):
-            X = np.hstack([molecules.X, *(said[j] for j in self.taken(i))])
-            yield Molecules(molecules.smiles, X)
+            yield molecules.beside([said[j] for j in self.taken(i)])
 
     def encode(self, molecules: Molecules) -> Float32Array:
         """Return the last hidden units [N, H] of the networks on features.

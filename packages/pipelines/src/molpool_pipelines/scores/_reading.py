@@ -183,7 +183,7 @@ def predictions_of(
     named = columns or ColumnsConfig()
     frame = with_split(frame, named.split)
     tasks = _tasks(frame, named, name)
-    y, in_cells = _truth(frame, [truth_column_of(t, frame.columns) for t in tasks], name)
+    y, in_cells = _truth(frame, _truths(frame, tasks), name)
     signs = _signs(frame, tasks, named, name)
     signs = in_cells if signs is None else np.where(signs == 0, in_cells, signs)
     # Bounds become missing labels: a metric of "< 5" against 4.2 would be arbitrary. Only their
@@ -261,8 +261,9 @@ def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
             found=f"columns {listed(frame.columns)}",
             where=name,
         )
+    columns = set(frame.columns)
     for task in named.tasks:
-        if f"{task}{ending}" not in frame.columns:
+        if f"{task}{ending}" not in columns:
             raise InputError(
                 "columns.tasks",
                 expected=f"a column {f'{task}{ending}'!r} of predictions",
@@ -271,9 +272,13 @@ def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
                 hint=did_you_mean(task, found) if found else None,
             )
     tasks = named.tasks or found
-    truths = [truth_column_of(task, frame.columns) for task in tasks]
-    require_columns(frame, truths, key="columns.tasks", where=name)
+    require_columns(frame, _truths(frame, tasks), key="columns.tasks", where=name)
     return list(tasks)
+
+
+def _truths(frame: pl.DataFrame, tasks: Sequence[str]) -> list[str]:
+    columns = set(frame.columns)
+    return [truth_column_of(task, columns) for task in tasks]
 
 
 def _ids(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> Texts:
@@ -305,9 +310,9 @@ def _at_levels(
 ) -> dict[float | None, tuple[FloatArray, FloatArray]]:
     """Return lower and upper ends by level, as the columns are in order; None: it is not said."""
     levels: dict[str, float | None] = {"": None}
-    for task in tasks:
-        ends = re.compile(re.escape(f"{task}{named.lower}") + r"(_([\d.]+))")
-        levels |= {m[1]: float(m[2]) / 100 for c in frame.columns if (m := ends.fullmatch(c))}
+    own, ends = set(tasks), re.compile(rf"(.+){re.escape(named.lower)}(_([\d.]+))", re.DOTALL)
+    read = [m for c in frame.columns if (m := ends.fullmatch(c)) and m[1] in own]
+    levels |= {m[2]: float(m[3]) / 100 for m in read}
     found: dict[float | None, tuple[FloatArray, FloatArray]] = {}
     for percent, level in levels.items():
         lower = _ends(frame, [f"{t}{named.lower}{percent}" for t in tasks])
@@ -319,11 +324,12 @@ def _at_levels(
 
 def _ends(frame: pl.DataFrame, names: Sequence[str]) -> FloatArray | None:
     """Return ends of intervals [N, T], which may be infinite; None where there are none."""
-    if not any(c in frame.columns for c in names):
+    there = set(frame.columns)
+    if not there & set(names):
         return None
     columns = [
         frame[c].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-        if c in frame.columns
+        if c in there
         else np.full(frame.height, np.nan)
         for c in names
     ]
@@ -370,16 +376,18 @@ def _truth(
 
 def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:
     """Return columns [N, T] with NaN for those that are not there; None if none is."""
-    if not any(c in frame.columns for c in names):
+    there = set(frame.columns)
+    if not there & set(names):
         return None
     nothing = pl.lit(None, dtype=pl.Float64)
-    absent = [nothing.alias(c) for c in names if c not in frame.columns]
+    absent = [nothing.alias(c) for c in names if c not in there]
     values = _matrix(frame.with_columns(absent), names, where)
     return values if np.isfinite(values).any() else None
 
 
 def _decisions(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:
-    there = [c for c in names if c in frame.columns]
+    columns = set(frame.columns)
+    there = [c for c in names if c in columns]
     flags = {"true": "1", "false": "0"}
     # Text files have True of pandas or true of polars, Parquet truth values.
     plain = [
@@ -391,7 +399,8 @@ def _decisions(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatAr
 def _signs(
     frame: pl.DataFrame, tasks: Sequence[str], named: ColumnsConfig, where: str
 ) -> NDArray[np.int8] | None:
-    there = [f"{t}{named.modifier}" in frame.columns for t in tasks]
+    columns = set(frame.columns)
+    there = [f"{t}{named.modifier}" in columns for t in tasks]
     if not any(there):
         return None
     signs = np.zeros((frame.height, len(tasks)), dtype=np.int8)

@@ -132,7 +132,11 @@ def score_strata(
         notes += [reason] if reason else []
     if found.smiles is None or not known.smiles:
         lacking = "the rows have no SMILES" if found.smiles is None else "no training molecules"
-        notes.append(f"Not by novelty: {lacking}.")
+        if found.similarity is None:
+            notes.append(f"Not by novelty: {lacking}.")
+        else:
+            strata += _by_similarity(found, found.similarity, similarity_bins, score)
+            notes += [f"Not by scaffold: {lacking}.", *_trained_on(found.similarity)]
     else:
         strata += _by_novelty(found, known.smiles, similarity_bins, score)
     if known.labels:
@@ -182,21 +186,38 @@ def _by_novelty(
     read = [(i, mol) for i, mol in enumerate(ours.mols) if mol is not None]
     rows, mols = [i for i, _ in read], [mol for _, mol in read]
     scaffolds = np.full(len(found), UNKNOWN, dtype=object)
-    bins = scaffolds.copy()
+    near = np.full(len(found), np.nan)
     if training and mols:
         # Acyclic molecules share the empty scaffold and so count as known where training has one.
         seen = set(murcko_scaffolds(training))
         scaffolds[rows] = [
             "in training" if s in seen else "not in training" for s in murcko_scaffolds(mols)
         ]
-        near = NearestTraining(training).find(mols).similarity
-        bins[rows] = bin_names(near, ends, closed=1.0)
+        near[rows] = NearestTraining(training).find(mols).similarity
+    by_scaffold = sorted(_split("scaffold", found, scaffolds, score), key=lambda s: s.name)
+    return [*by_scaffold, *_by_similarity(found, near, ends, score)]
+
+
+def _by_similarity(
+    found: Predictions, near: NDArray[np.float64], ends: Sequence[float], score: Score
+) -> list[Stratum]:
+    bins = np.full(len(found), UNKNOWN, dtype=object)
+    there = np.isfinite(near)
+    bins[there] = bin_names(near[there], ends, closed=1.0)
     # Bins in the order of their ends, not of appearance; names do not sort as text.
     order = [*range_names(ends, closed=1.0), UNKNOWN]
-    by_similarity = _split("similarity", found, bins, score)
-    by_similarity.sort(key=lambda s: order.index(s.name))
-    by_scaffold = _split("scaffold", found, scaffolds, score)
-    return [*sorted(by_scaffold, key=lambda s: s.name), *by_similarity]
+    return sorted(_split("similarity", found, bins, score), key=lambda s: order.index(s.name))
+
+
+def _trained_on(near: NDArray[np.float64]) -> list[str]:
+    """Return what is said of molecules as similar to a training molecule as to themselves."""
+    same = int((near >= 1).sum())
+    if not same:
+        return []
+    return [
+        f"{same:,} of {len(near):,} molecules have a training molecule of similarity 1, most likely"
+        " themselves: these scores are better than those of new molecules."
+    ]
 
 
 def _by_labels(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common import guarded, load_config
+from molpool_common import INTERRUPTED, guarded, load_config
 
 
 def train(kind: str, file: Path) -> None:
@@ -41,7 +41,16 @@ def train(kind: str, file: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the model of the command line, KIND and FILE; returns the exit code."""
     kind, file = sys.argv[1:] if argv is None else argv
-    return guarded("molpool-hpo retrain", lambda: train(kind, Path(file)))
+
+    def trained() -> int:
+        try:
+            train(kind, Path(file))
+        except KeyboardInterrupt:
+            # What started it says how all of it goes on, not this model alone.
+            return INTERRUPTED
+        return 0
+
+    return guarded("molpool-hpo retrain", trained)
 
 
 if __name__ == "__main__":

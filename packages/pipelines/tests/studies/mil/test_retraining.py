@@ -217,6 +217,7 @@ def test_interrupted_it_goes_on_and_counts_as_another_look(
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Repeat the command to go on." in err
+    assert "--resume" not in err
     assert "Traceback" not in err
     retrained(study, trial=second)
     # The same trial, configuration and seed: the same model, up to the rounding of two processes

@@ -254,7 +254,8 @@ class Hierarchy:
         assert at.eliminated is not None
         excess = found.dense_mean**2 + found.dense_variance - 1
         # Flat columns point to the last bin, which is dropped.
-        gradient = np.bincount(np.where(at.scale < 0, size, at.scale), excess, size + 1)[:size]
+        place = np.where(at.scale < 0, size, at.scale)
+        gradient = np.bincount(place, excess, size + 1)[:size].astype(np.float64)
         excess = found.level_mean**2 + found.level_variance - 1
         gradient += np.bincount(at.eliminated.scale[:, 0], excess, size)
         moments = found.mean[:, None], found.variance[:, None, None]

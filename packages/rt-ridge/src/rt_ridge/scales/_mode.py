@@ -56,9 +56,6 @@ OFFSET_DRAWS = 32
 OFFSET_NODES = 7
 """Nodes of the normal about the mode of each offset, where covariates are standardised."""
 
-DRAWS = 750
-"""Points of a weighted sample, where nobody says how many."""
-
 NU = 8.0
 """Degrees of freedom of the proposal: tails wider than those of the posterior."""
 
@@ -372,7 +369,7 @@ class _Centred:
 def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
     """Return weighted points; `diagnostics` holds their effective number and the log evidence."""
     whitening = Whitening.at_mode(hierarchy)
-    draws, seed = hierarchy.config.sampling.draws or DRAWS, hierarchy.config.seed
+    draws, seed = hierarchy.config.sampling.draws, hierarchy.config.seed
     u, log_proposal = _propose(hierarchy.layout.size, draws, seed)
     points = np.array([hierarchy.natural(phi) for phi in whitening.phi(u)])
     log_likelihood = np.array([hierarchy.state(point).log_likelihood for point in points])
