@@ -314,7 +314,7 @@ class Fold:
             if value is not None:
                 errors[task] = value if of["type"] == "regression" else 1 - value
                 labels[task] = of["n"]
-        scored = {"errors": errors, "labels": labels, "seconds": seconds}
+        scored: dict[str, Any] = {"errors": errors, "labels": labels, "seconds": seconds}
         if name in VARIANTS and VARIANTS[name].scaled:
             scales = zip(self._rows.table.task_names, self._scales(VARIANTS[name]), strict=True)
             scored["scaled"] = [task for task, scale in scales if scale != "none"]

@@ -97,11 +97,10 @@ def started(command: str, result: Path, before: Callable[[], object] = lambda: N
             code = import_module(f"molpool_{app}.cli").main(words)
     except BaseException:
         out.write(traceback.format_exc())
-    finally:
-        # A full disk is among what is tried.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        result.write_text(json.dumps({"code": code, "said": out.getvalue()}))
-        os._exit(0)
+    # A full disk is among what is tried.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    result.write_text(json.dumps({"code": code, "said": out.getvalue()}))
+    os._exit(0)
 
 
 def ended(process: int, result: Path) -> Ended:

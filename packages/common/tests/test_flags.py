@@ -166,7 +166,8 @@ class TestUnknown:
     )
     def test_flag_of_another_command(self, given: str, key: str) -> None:
         # The nearest by letters, as --formats for --artefacts, means something else.
-        model = create_model("C", formats=(str, "png"), **{key: (str, "")})
+        fields: dict[str, Any] = {"formats": (str, "png"), key: (str, "")}
+        model = create_model("C", **fields)
         there = key.replace("_", "-")
         with pytest.raises(InputError, match=rf"'--{given}'\. Did you mean '--{there}'"):
             parse_config(model, [f"--{given}", "a"], prog="p", description="d")

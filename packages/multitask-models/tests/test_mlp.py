@@ -225,8 +225,8 @@ def test_a_schedule_ends_in_time(limit: float, steps: int, monkeypatch: Any) -> 
             made.append((self, []))
             super().__init__(*given, **named)
 
-        def step(self, *given: Any) -> None:
-            super().step(*given)
+        def step(self, epoch: int | None = None) -> None:
+            super().step(epoch)
             made[-1][1].append(self.get_last_lr()[0])
 
     monkeypatch.setattr(torch.optim.lr_scheduler, "OneCycleLR", Watched)

@@ -6,6 +6,7 @@ import copy
 import pickle
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,7 @@ class TestRegressor:
         np.testing.assert_allclose(mean, fitted.predict(frame))
 
     @pytest.mark.parametrize("share", [True, 0, 1, 90, "0.9"])
-    def test_no_share(self, share: object, fitted: AutoRegressor) -> None:
+    def test_no_share(self, share: Any, fitted: AutoRegressor) -> None:
         with pytest.raises(InputError, match="return_interval: expected a share between 0 and 1"):
             fitted.predict(["CCO"], return_interval=share)
 

@@ -312,7 +312,8 @@ class FittedRun:
             "\n".join(_lines(changed)),
             # Fits of other callers may come without; only the shrinkage plot needs them.
             SufficientStatistics.load(statistics) if statistics.is_file() else None,
-            *(_texts(path / name) for name in (RESIDUALS, FLAGGED)),
+            _texts(path / RESIDUALS),
+            _texts(path / FLAGGED),
             PreparedNames.of_fit(config.data),
         )
 

@@ -253,9 +253,9 @@ def _doubtful(config: PrepareConfig, frame: pl.DataFrame) -> list[str]:
 def _alike(config: PrepareConfig, frame: pl.DataFrame, previous: Previous | None) -> list[str]:
     """Return what is said of names that may be others misspelt."""
     columns = {
-        SPECIES: (config.species_raw, previous and previous.species.ids),
-        CLUSTER: (config.cluster_raw, previous and previous.clusters.ids),
-        COMPOUND: (config.compound_col, previous and previous.compounds.ids),
+        SPECIES: (config.species_raw, previous.species.ids if previous else None),
+        CLUSTER: (config.cluster_raw, previous.clusters.ids if previous else None),
+        COMPOUND: (config.compound_col, previous.compounds.ids if previous else None),
     }
     return [
         note

@@ -120,10 +120,10 @@ def solve_runs(hierarchy: Hierarchy, state: State, cells: RunCells, tau: float) 
     precision = 1 / state.sigma2[cells.pair]
     # Sums of each cell's rows of [1, x], over σ².
     x = cells.n[:, None] * stats.mean_x[cells.pair] + cells.x
-    sums = np.zeros((R, stats.G, 1 + stats.P))
-    sums[cells.run, cells.pair, 0] = cells.n * precision
-    sums[cells.run, cells.pair, 1:] = x * precision[:, None]
-    sums = sums.reshape(R, -1)
+    by_pair = np.zeros((R, stats.G, 1 + stats.P))
+    by_pair[cells.run, cells.pair, 0] = cells.n * precision
+    by_pair[cells.run, cells.pair, 1:] = x * precision[:, None]
+    sums: FloatArray = by_pair.reshape(R, -1)
     own = np.bincount(cells.run, cells.n * precision, R)
     size = R if basis is None else basis.shape[1]
     columns = np.empty((stats.G, 1 + stats.P, size))
@@ -145,9 +145,8 @@ def solve_runs(hierarchy: Hierarchy, state: State, cells: RunCells, tau: float) 
     line = mean[:, 0] + np.einsum("mp,mp->m", stats.mean_x[cells.pair], mean[:, 1:])
     off = cells.n * (stats.mean_y[cells.pair] - line) + cells.y
     off -= np.einsum("mp,mp->m", cells.x, mean[:, 1:])
-    q = np.bincount(cells.run, off * precision, R)
-    if basis is not None:
-        q = q @ basis
+    of_runs = np.bincount(cells.run, off * precision, R)
+    q = of_runs if basis is None else of_runs @ basis
     root = cholesky(S, lower=True, overwrite_a=True)
     effects = cho_solve((root, True), q)
     log_likelihood = state.log_likelihood + float(q @ effects) / 2
