@@ -162,7 +162,7 @@ def test_runs_need_both_tables_and_models(refused, lab, tmp_path):
     assert "'a/b'" in refused("run", "--config", config, *out)
     config.write_text("models: {a: {modle: ridge}}")
     assert "model" in refused("run", "--config", config, *out)
-    config.write_text("simulate: {n_species: 2}")
+    config.write_text("simulate: {n_species: 2, n_clusters: 3}")
     assert "n_clusters" in refused("run", "--config", config, *out)
     config.write_text("models: {a: {use_descriptors: true}}")
     tables = ("--train", lab / "train.parquet", "--test", lab / "test.parquet")

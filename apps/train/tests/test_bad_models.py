@@ -182,10 +182,10 @@ class TestUnseen:
         assert "column 'SMILES' (new.csv)" in message
         assert "'C1CC' in row 2" in message
         assert "--on-bad-smiles drop leaves them out" in message
-        path.write_text("smiles\nCCO\n")
+        path.write_text("smles\nCCO\n")
         message = refused(*flags, "--predict-path", path)
         assert "data.smiles_column (new.csv)" in message
-        assert "Did you mean 'smiles'?" in message
+        assert "Did you mean 'smles'?" in message
 
 
 @pytest.mark.slow

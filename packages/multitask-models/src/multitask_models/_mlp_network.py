@@ -31,6 +31,10 @@ _LAST = ("head", "noise")
 PREDICTED_ROWS = 2048
 """Rows that are predicted at a time."""
 
+WHOLE_ROWS = 64
+"""Rows are filled up to a multiple of so many: a product of few rows is summed in another order, and
+a prediction would depend on how many others there are."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -455,5 +459,10 @@ def _by_rows(
         "input.weight": torch.cat([weights[n] for n in ("input.weight", "sparse.weight")], dim=1),
     }
     chunks = torch.split(torch.from_numpy(inputs), PREDICTED_ROWS)
+
+    def of_chunk(rows: Tensor) -> Tensor:
+        filled = functional.pad(rows, (0, 0, 0, -len(rows) % WHOLE_ROWS))
+        return layers(weights, filled.expand(k, -1, -1), None)[:, : len(rows)]
+
     with fast_matmul():
-        return torch.cat([layers(weights, c.expand(k, -1, -1), None) for c in chunks], dim=1)
+        return torch.cat([of_chunk(rows) for rows in chunks], dim=1)

@@ -14,7 +14,7 @@ from rt_ridge import SimulateConfig, simulate
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, cross_val_score
 
-OPTIONS = {"intercept_prior": "comp_hier", "calibrate": {"enabled": False}, "flag_threshold": None}
+OPTIONS = {"calibrate": {"enabled": False}, "flag_threshold": None}
 
 
 @pytest.fixture(scope="module")

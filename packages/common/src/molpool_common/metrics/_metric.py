@@ -37,7 +37,7 @@ class Condition:
     reason : str
         Said where it fails.
     holds : callable
-        Truth and prediction [R, n] to a boolean [R].
+        Truth and prediction [R, n], on the scale of the metric, to a boolean [R].
     """
 
     reason: str
@@ -105,10 +105,11 @@ class Metric:
         self.check_labels(y)
         if y.size == 0:
             raise UndefinedMetricError("no labels")
+        scaled = self.scaled(y[None]), self.scaled(p[None])
         for condition in self.conditions:
-            if not condition.holds(y[None], p[None])[0]:
+            if not condition.holds(*scaled)[0]:
                 raise UndefinedMetricError(condition.reason)
-        value = self._evaluate(y[None], p[None])[0]
+        value = self._evaluate(*scaled)[0]
         # After the conditions, whose reasons say more.
         if not np.isfinite(value):
             raise UndefinedMetricError("too large or too small for double precision")
@@ -122,10 +123,11 @@ class Metric:
         y_true, y_pred : ndarray [R, n]
             Finite, n at least 1.
         """
-        values = self._evaluate(y_true, y_pred)
+        scaled = self.scaled(y_true), self.scaled(y_pred)
+        values = self._evaluate(*scaled)
         defined = np.isfinite(values)
         for condition in self.conditions:
-            defined &= condition.holds(y_true, y_pred)
+            defined &= condition.holds(*scaled)
         return np.where(defined, values, np.nan)
 
     def check_labels(self, y_true: FloatArray, where: str | None = None) -> None:
@@ -136,7 +138,7 @@ class Metric:
     def _evaluate(self, y: FloatArray, p: FloatArray) -> FloatArray:
         # What overflows or divides by zero is reported as undefined, not warned about.
         with np.errstate(all="ignore"):
-            return self.kernel(self.scaled(y), self.scaled(p))
+            return self.kernel(y, p)
 
 
 def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -295,17 +297,38 @@ WITHIN = {"within_0.3": 0.3, "within_0.5": 0.5, "within_1": 1.0}
 """Distances of the shares within them, in the unit of the target: of labels on a log10 scale,
 within a factor of 2, 3 and 10."""
 
+_FAR = 60
+"""Distances over which labels range at most for the share within one to say something: of labels in
+nM a share within 0.3 says nothing. The range, as conditions are about sets."""
+
 _LOGARITHMS = ("log10", "log10p1")
 """Scales on which `WITHIN` is of the scale, not of the unit."""
 
 _TOP_ONLY = {"ef_1": _POSITIVES, "ef_5": _POSITIVES, "ef_10": _POSITIVES}
+
+
+def _near(distance: float, y: FloatArray, _: FloatArray) -> BoolArray:
+    """Tell where a distance is not next to nothing beside the range of the labels."""
+    return np.asarray(~(np.ptp(y, axis=-1) > _FAR * distance))
+
 
 METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
         *(mae, rmse, r2, pearson, spearman, kendall, ma_rae),
         *(
-            Metric(name, "regression", True, partial(share_within, distance=distance))
+            Metric(
+                name,
+                "regression",
+                True,
+                partial(share_within, distance=distance),
+                (
+                    Condition(
+                        f"labels range over more than {_FAR} times {distance:g}",
+                        partial(_near, distance),
+                    ),
+                ),
+            )
             for name, distance in WITHIN.items()
         ),
         *(roc_auc, average_precision),

@@ -257,9 +257,9 @@ def resampled(
         return np.full(len(c), np.nan)
     formula = _FORMULAS.get(metric.name)
     values = np.full(len(c), np.nan)
-    defined = _defined(metric, y, p, c)
     with np.errstate(all="ignore"):
         rows = _Rows(metric.scaled(y), metric.scaled(p))
+        defined = _defined(metric, rows.y, rows.p, c)
         found = formula(rows, c[defined]) if formula else _repeated(metric, rows, c[defined])
     values[defined] = np.where(np.isfinite(found), found, np.nan)
     return values

@@ -10,7 +10,6 @@ from molpool_common import (
     IN_UNITS,
     METRICS,
     N_RESAMPLES,
-    WITHIN,
     FloatArray,
     Interval,
     Metric,
@@ -23,10 +22,6 @@ from molpool_common import (
 
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores._predictions import Predictions
-
-_FAR = 0.05
-"""Standard deviations of the labels that a distance has at least to say something of a task: of
-labels in nM a share within 0.3 says nothing."""
 
 NO_INTERVAL = frozenset({"kendall"})
 """Metrics that a thousand resamples would take minutes of."""
@@ -157,11 +152,6 @@ def _value(
     # A task without labels gets the metric's own reason, which says so.
     if 0 < len(rows) < min_labels:
         return None, f"fewer than {min_labels} labels"
-    distance = WITHIN.get(metric.name)
-    if distance is not None and len(rows) > 1:
-        spread = float(np.std(metric.scaled(found.y_true[rows, t])))
-        if distance < _FAR * spread:
-            return None, f"labels have a standard deviation of {spread:.3g}: it would be near 0"
     try:
         return metric(found.y_true[rows, t], found.y_pred[rows, t]), None
     except UndefinedMetricError as undefined:
