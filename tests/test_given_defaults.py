@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from molpool_common import load_config, parse_config
-from molpool_pipelines.fitting import TrainAutoConfig, TrainChempropConfig
+from molpool_pipelines.fitting import TrainChempropConfig
 from molpool_pipelines.retention import FitConfig
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "runs_2026_11.tar.xz"
@@ -119,21 +118,6 @@ def test_a_structure_key_that_is_given_keeps_the_structure() -> None:
     assert (free.as_begun().structure, kept.as_begun().structure) == ("auto", "fixed")
 
 
-def test_folds_that_are_given_are_predicted_whatever_the_budget() -> None:
-    kind = import_module("molpool_pipelines.fitting._tabular_fits").Fits
-    for given in (False, True):
-        config = TrainAutoConfig(folds=5) if given else TrainAutoConfig()
-        rows = SimpleNamespace(folds=[1, 2, 3, 4, 5], farther=[1, 2, 3, 4, 5])
-        fits = object.__new__(kind)
-        fits.config, fits.rows, fits._budget = config, rows, SimpleNamespace(left=1.0)
-        assert config.folds == 5
-        if given:
-            assert fits._leave_out_folds(["forest"]) == []
-        else:
-            with pytest.raises(AttributeError):  # it goes on to ask what a fit takes
-                fits._leave_out_folds(["forest"])
-
-
 def test_what_is_given_is_known_from_flags_files_and_what_runs_wrote(tmp_path: Path) -> None:
     def parsed(*words: str) -> TrainChempropConfig:
         return parse_config(TrainChempropConfig, list(words), prog="p", description="d")
@@ -170,6 +154,16 @@ FINDS = {
     "test": "evaluate compare --model-dirs runs/single runs/grouped --test-data unseen_small.csv "
     "--n-bootstrap 100 --output o/c.csv",
 }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["", "--folds 5 "])
+def test_folds_that_are_given_are_predicted_whatever_the_budget(given: str) -> None:
+    code, said = call(
+        f"train auto --data-path small.csv {MODELS} {given}--time-budget 3s --save-dir o"
+    )
+    assert code == 0, said
+    assert ("of 5 folds" in said) != bool(given)
 
 
 @pytest.mark.slow

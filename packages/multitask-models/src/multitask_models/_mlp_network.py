@@ -32,8 +32,8 @@ PREDICTED_ROWS = 2048
 """Rows that are predicted at a time."""
 
 WHOLE_ROWS = 64
-"""Rows are filled up to a multiple of so many: a product of few rows is summed in another order, and
-a prediction would depend on how many others there are."""
+"""Rows are filled up to a multiple of so many: a product of few rows is summed in another order,
+and a prediction would depend on how many others there are."""
 
 
 @dataclass(frozen=True)
