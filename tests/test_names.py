@@ -6,6 +6,7 @@ model is saved, and breaking is a warning.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -25,13 +26,14 @@ pytestmark = [
 ]
 
 LONG = "y" * 300
+FORMULA = "=cmd|' /C calc'!A0"
 NAMES = [
     # columns of ours, and their endings
     *("row", "split", "error", "fold", "id", "source", "quality", "a", "a predicted", "a_sd"),
     # rich's markup and emoji, matplotlib's mathematics, paths
     *("[/red]", ":x:", "$x$", r"$\frac{$", "a/b", "../../x"),
-    # length and look-alikes
-    *(LONG, "LogD", "Log\u200bD", "\u041bogD", "smiles"),
+    # length, spreadsheets and look-alikes
+    *(LONG, FORMULA, "LogD", "Log\u200bD", "\u041bogD", "smiles"),
 ]
 TINY = [
     *("--model.message-passing.depth", "2", "--model.message-passing.hidden-size", "8"),
@@ -235,3 +237,15 @@ def test_a_page_that_cannot_be_drawn_is_a_warning(
             *("--save-dir", run, "--baselines", "none"),
         )
     assert {"model.pt", "metrics.json", "predictions.parquet"} <= {p.name for p in run.iterdir()}
+
+
+def test_no_csv_holds_a_formula(folder: Path, trained: tuple[Path, str]) -> None:
+    """Of all that the tests above left; by itself, of the training alone."""
+    files = sorted(folder.rglob("*.csv"))
+    marked = 0
+    for file in files:
+        with file.open(newline="", encoding="utf-8") as handle:
+            cells = [cell for row in csv.reader(handle) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "@"))], file
+        marked += sum(cell.startswith(f"'{FORMULA}") for cell in cells)
+    assert marked

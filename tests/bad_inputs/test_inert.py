@@ -63,6 +63,9 @@ def test_ids_come_back_as_they_were(folder: Path, ending: str) -> None:
         *("--data-path", folder / "table.parquet", "--id-column", "name"),
     )
     assert not CONTROLS.search(said)
+    if ending in (".csv", ".tsv"):
+        text = output.read_text()
+        assert not re.search('(^|[,\t"])[=@]', text, re.MULTILINE), "a formula"
     found, _ = open_table(output)
     assert found["name"].to_list() == IDS
     assert found.height == len(IDS)

@@ -335,7 +335,6 @@ def secrets(_: random.Random) -> Row:
     return Row(len(commands), faults)
 
 
-# What CSV files do not promise stands in SECURITY.md.
 NAMES = ["[/]", r"$\frac{$", "../../x", "y" * 300, "=cmd|' /C calc'!A0", "\x1b[31mred"]
 
 

@@ -230,6 +230,9 @@ from .tables._columns import smiles_column_of as smiles_column_of
 from .tables._files import check_file as check_file
 from .tables._files import expand_tables as expand_tables
 from .tables._files import is_parquet as is_parquet
+from .tables._formulas import formulas_marked as formulas_marked
+from .tables._formulas import formulas_unmarked as formulas_unmarked
+from .tables._formulas import marked_text as marked_text
 from .tables._numbers import Measured as Measured
 from .tables._numbers import measured_column as measured_column
 from .tables._numbers import number_column as number_column

@@ -18,6 +18,7 @@ from molpool_common import (
     Text,
     Widget,
     atomic_path,
+    formulas_marked,
     listed,
     render_report,
     write_text,
@@ -196,7 +197,7 @@ def export_attention(
     with atomic_path(path.with_name(f"{path.name}.parquet")) as temporary:
         frame.write_parquet(temporary)
     with atomic_path(path.with_name(f"{path.name}.csv")) as temporary:
-        frame.write_csv(temporary)
+        formulas_marked(frame).write_csv(temporary)
     return frame
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from molpool_common._arrays import BoolArray
 from molpool_common._errors import InputError, listed
 from molpool_common.tables._files import opened
+from molpool_common.tables._formulas import unmarked_text
 from molpool_common.tables._records import Mended, cells_of, mend
 from molpool_common.tables._settings import ReadConfig
 
@@ -267,7 +268,7 @@ def named_columns(header: list[str], where: str) -> tuple[tuple[str | None, ...]
     InputError
         If there is no name, or one stands twice.
     """
-    names = [name.strip() for name in header]
+    names = [unmarked_text(name.strip()) for name in header]
     notes = []
     padded = [repr(raw) for raw, name in zip(header, names, strict=True) if name != raw and name]
     if padded:

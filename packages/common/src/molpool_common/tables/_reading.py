@@ -28,6 +28,7 @@ from molpool_common.tables._files import (
     opened,
     shards,
 )
+from molpool_common.tables._formulas import formulas_unmarked
 from molpool_common.tables._layout import TextLayout, gone_through, refuse_repeated, text_layout
 from molpool_common.tables._marks import Mark, marks_of, rewritten, undecided
 from molpool_common.tables._settings import ReadConfig
@@ -322,8 +323,10 @@ def _parsed(
     except pl.exceptions.NoDataError:
         return pl.DataFrame(schema=dict.fromkeys(layout.columns, pl.String))
     places = kept if names is None else range(len(kept))
+    # By place: names, of which the layout has taken marks already, are those of the layout.
+    bare = formulas_unmarked(frame)
     return pl.DataFrame(
-        [frame.to_series(p).alias(layout.names[i] or "") for p, i in zip(places, kept, strict=True)]
+        [bare.to_series(p).alias(layout.names[i] or "") for p, i in zip(places, kept, strict=True)]
     )
 
 

@@ -21,6 +21,7 @@ from molpool_common._errors import InputError, did_you_mean
 from molpool_common._folders import atomic_path, write_text
 from molpool_common.tables._files import is_parquet
 from molpool_common.tables._footer import KEY, parquet_metadata
+from molpool_common.tables._formulas import formulas_marked
 from molpool_common.tables._structures import sdf_line
 
 OUTPUT_FORMATS = (".parquet", ".csv", ".tsv", ".xlsx", ".sdf")
@@ -225,7 +226,9 @@ class _Text:
         self.columns: list[str] = []
 
     def write(self, frame: pl.DataFrame) -> None:
-        frame.write_csv(self._handle, include_header=not self.columns, separator=self._separator)
+        formulas_marked(frame).write_csv(
+            self._handle, include_header=not self.columns, separator=self._separator
+        )
         self.columns = frame.columns
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from molpool_common import (
     atomic_path,
     cache_folder,
     doing,
+    marked_text,
     only_warned,
     write_table,
     write_text,
@@ -94,7 +95,7 @@ def _save_matrix(config: AffinityCommandConfig, result: AffinityResult) -> list[
 
     def save_csv(path: Path) -> None:
         with atomic_path(path) as unfinished:
-            frame.to_csv(unfinished)
+            frame.rename(index=marked_text, columns=marked_text).to_csv(unfinished)
 
     return [_place(config.save_path, result.save), _place(matrix_csv(config), save_csv)]
 

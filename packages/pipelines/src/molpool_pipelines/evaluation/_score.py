@@ -16,6 +16,7 @@ from molpool_common import (
     check_free,
     check_output,
     default_folder,
+    formulas_marked,
     only_warned,
     read_table,
     read_yaml,
@@ -98,7 +99,7 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
 def _write(run: RunFolder, config: ScoreConfig, found: Predictions, scores: Scores) -> None:
     run.checkpoints.rmdir()  # nothing is trained here
     run.write_json(METRICS, scores.to_metrics().to_dict())
-    run.write_text("metrics.csv", scores.to_frame().write_csv())
+    run.write_text("metrics.csv", formulas_marked(scores.to_frame()).write_csv())
     rejected = rejected_rows([]) if found.rejected is None else found.rejected
     write_rejected(run, rejected)
     frame = found.to_frame()

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from molpool_common import RunFolder, atomic_path, doing, listed, style, tell
+from molpool_common import RunFolder, atomic_path, doing, listed, marked_text, style, tell
 from rich.console import Console
 from sampling_core import sampling_from_config
 from task_affinity import AffinityResult, Grouping, affinity_matrix_to_dataframe, format_matrix
@@ -137,7 +137,8 @@ def write_affinity(run: RunFolder, affinity: Affinity) -> None:
     result, n_tasks = affinity.result, len(affinity.result.task_names)
     affinity.grouping.save(run.path / GROUPS)
     with atomic_path(run.path / MATRIX) as temporary:
-        affinity_matrix_to_dataframe(result.matrix, result.task_names).to_csv(temporary)
+        matrix = affinity_matrix_to_dataframe(result.matrix, result.task_names)
+        matrix.rename(index=marked_text, columns=marked_text).to_csv(temporary)
     # One task has no pair to plot, and the labels of more than `MAX_TASKS_PLOTTED` overlap.
     pictures = (
         {HEATMAP: heatmap, DENDROGRAM: dendrogram} if 1 < n_tasks <= MAX_TASKS_PLOTTED else {}

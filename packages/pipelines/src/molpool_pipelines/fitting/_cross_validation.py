@@ -23,6 +23,7 @@ from molpool_common import (
     RunFolder,
     TaskType,
     default_folder,
+    formulas_marked,
     kfold,
     read_split_file,
     told,
@@ -350,7 +351,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
     held = _intervals(cells)
     types = dict(found.filter(pl.col("type") != "").select("task", "type").unique().rows())
     write_predictions(run, pl.concat(frames, how="diagonal_relaxed"), types)
-    run.write_text(FOLD_SCORES, found.write_csv())
+    run.write_text(FOLD_SCORES, formulas_marked(found).write_csv())
     means = _means(found, sum(len(frame) for frame in frames))
     means = means.model_copy(update={"baselines": _baselines(cells, means), "intervals": held})
     metrics = Metrics(

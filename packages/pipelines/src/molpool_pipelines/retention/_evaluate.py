@@ -17,7 +17,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, ReadConfig, RunFolder, checked, listed, told
+from molpool_common import (
+    InputError,
+    ReadConfig,
+    RunFolder,
+    checked,
+    formulas_marked,
+    formulas_unmarked,
+    listed,
+    told,
+)
 from rt_ridge import (
     CompoundDescriptors,
     EvaluatedChunk,
@@ -153,10 +162,10 @@ class Evaluation:
         counts = {key: getattr(self, key) for key in _COUNTS}
         said = {"rows": self.rows, "notes": self.notes, "artefacts": fits}
         run.write_json(EVALUATION, {**counts, **said})
-        run.write_text("evaluation.csv", self.frame().write_csv())
+        run.write_text("evaluation.csv", formulas_marked(self.frame()).write_csv())
         for name in _TABLES:
             if (table := getattr(self, name)) is not None:
-                run.write_text(f"{name}.csv", table.write_csv())
+                run.write_text(f"{name}.csv", formulas_marked(table).write_csv())
         if self.rejected is not None:
             write_rejected(run, self.rejected)
         run.log("finished", rows=self.n_rows)
@@ -193,7 +202,7 @@ class Evaluation:
         # Strata called 1 and 2 are names all the same.
         text = {"column": pl.String, "stratum": pl.String}
         tables = {
-            name: pl.read_csv(checked(file), schema_overrides=text)
+            name: formulas_unmarked(pl.read_csv(checked(file), schema_overrides=text))
             for name, file in files.items()
             if file.is_file()
         }

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, RunFolder, checked, load_config
+from molpool_common import InputError, RunFolder, checked, formulas_unmarked, load_config
 from rt_ridge import (
     FeatureMap,
     RTRidgeError,
@@ -323,7 +323,7 @@ def _texts(file: Path) -> pl.DataFrame | None:
     if not file.is_file():
         return None
     names = dict.fromkeys(("file", "run", "species", "compound", "candidate"), pl.String)
-    return pl.read_csv(checked(file), schema_overrides=names)
+    return formulas_unmarked(pl.read_csv(checked(file), schema_overrides=names))
 
 
 def _lines(values: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
-from molpool_common import MISSING, ConfigModel, IdKind, InputError, checked, did_you_mean
+from molpool_common import (
+    MISSING,
+    ConfigModel,
+    IdKind,
+    InputError,
+    checked,
+    did_you_mean,
+    formulas_unmarked,
+)
 from rt_ridge import Imputer, MappingColumns, check_ids, map_species
 
 from molpool_pipelines.tables import TableFiles
@@ -148,8 +156,8 @@ class Previous:
             )
         # Names such as 007 stay text, and a compound may be called as a missing value is written.
         text = {SPECIES: pl.String, CLUSTER: pl.String, COMPOUND: pl.String}
-        mapping = pl.read_csv(checked(path / MAPPING), schema_overrides=text)
-        compounds = pl.read_csv(checked(path / COMPOUNDS), schema_overrides=text)
+        mapping = formulas_unmarked(pl.read_csv(checked(path / MAPPING), schema_overrides=text))
+        compounds = formulas_unmarked(pl.read_csv(checked(path / COMPOUNDS), schema_overrides=text))
         stored = json.loads(checked(path / RECORD).read_text(encoding="utf-8"))
         kinds = stored.get("ids", {})
         return cls(

@@ -15,7 +15,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
-from molpool_common import Fault, Faults, InputError, RunFolder, did_you_mean, listed
+from molpool_common import (
+    Fault,
+    Faults,
+    InputError,
+    RunFolder,
+    did_you_mean,
+    formulas_marked,
+    listed,
+)
 from rt_ridge import Imputer, MappingColumns, id_collisions, map_species
 
 from molpool_pipelines.retention._config import PrepareConfig, Progress, silent
@@ -119,9 +127,9 @@ class Prepared:
         """Write rows, mapping, collisions, rows rejected and the record."""
         for name, rows in self.files.items():
             run.write_frame(name, rows)
-        run.write_text(MAPPING, self.mapping.write_csv())
-        run.write_text(COMPOUNDS, self.compounds.write_csv())
-        run.write_text("collisions.csv", self.collisions.write_csv())
+        run.write_text(MAPPING, formulas_marked(self.mapping).write_csv())
+        run.write_text(COMPOUNDS, formulas_marked(self.compounds).write_csv())
+        run.write_text("collisions.csv", formulas_marked(self.collisions).write_csv())
         write_rejected(run, self.rejected)
         imputer = None if self.imputer is None else asdict(self.imputer)
         files = {name: rows.height for name, rows in self.files.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, RunFolder
+from molpool_common import FloatArray, RunFolder, formulas_marked
 from rt_ridge import Prediction, RowWeights, Stage1CoeffSummaries, row_weights
 
 from molpool_pipelines.retention._batches import Artefact, Batch, BatchReader
@@ -75,8 +75,8 @@ class Residuals:
 
     def write(self, run: RunFolder) -> None:
         """Write residuals.csv and flagged.csv."""
-        run.write_text(RESIDUALS, self.runs.write_csv())
-        run.write_text(FLAGGED, self.flagged.write_csv())
+        run.write_text(RESIDUALS, formulas_marked(self.runs).write_csv())
+        run.write_text(FLAGGED, formulas_marked(self.flagged).write_csv())
 
 
 def residuals(training: Training, summaries: Stage1CoeffSummaries, threshold: float) -> Residuals:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import polars as pl
-from molpool_common import Cell, Facts, RunFolder, Table, Text, validate_values
+from molpool_common import Cell, Facts, RunFolder, Table, Text, formulas_marked, validate_values
 from rt_ridge import ShiftConfig, ShiftResult, plot_shift, run_shift
 
 from molpool_pipelines.retention._config import Progress, ShiftRunConfig, silent
@@ -56,8 +56,8 @@ class ShiftStudy:
 
     def write(self, run: RunFolder) -> None:
         """Write tables, the figure, the page and the PDF."""
-        run.write_text("runs.csv", self.result.runs.write_csv())
-        run.write_text("shift.csv", self.summary.write_csv())
+        run.write_text("runs.csv", formulas_marked(self.result.runs).write_csv())
+        run.write_text("shift.csv", formulas_marked(self.summary).write_csv())
         content = {"bins": list(self.result.bins), "summary": self.summary.to_dicts()}
         run.write_json("shift.json", content)
         plot = Plot(

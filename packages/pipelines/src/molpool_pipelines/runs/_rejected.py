@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
-from molpool_common import RunFolder, atomic_path, listed
+from molpool_common import RunFolder, atomic_path, formulas_marked, formulas_unmarked, listed
 
 if TYPE_CHECKING:
     from mil_attn import BagData
@@ -69,7 +69,7 @@ def write_rejected(place: RunFolder | Path, rows: pl.DataFrame) -> Path | None:
         path.unlink(missing_ok=True)
         return None
     with atomic_path(path) as temporary:
-        rows.write_csv(temporary)
+        formulas_marked(rows).write_csv(temporary)
     return path
 
 
@@ -85,7 +85,9 @@ def read_rejected(folder: str | Path) -> pl.DataFrame:
     file = next((path for path in found if path.is_file()), None)
     if file is None:
         return rejected_rows([])
-    frame = pl.read_csv(file, infer_schema=False).rename({"smiles": "SMILES"}, strict=False)
+    frame = formulas_unmarked(pl.read_csv(file, infer_schema=False)).rename(
+        {"smiles": "SMILES"}, strict=False
+    )
     if file.name == _EARLIER[1]:
         # Of bags, whose rows were counted from 0.
         frame = frame.with_columns((pl.col("row").cast(pl.Int64) + 1).cast(pl.String))

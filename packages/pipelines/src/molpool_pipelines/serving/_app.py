@@ -17,7 +17,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import escape
-from molpool_common import InputError, read_table
+from molpool_common import InputError, formulas_marked, read_table
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -175,7 +175,8 @@ def _beside(frame: pl.DataFrame, columns: dict[str, list[Any]]) -> str:
         if name != "SMILES"
     }
     file = io.StringIO()
-    frame.hstack(pl.DataFrame(more, strict=False).get_columns()).write_csv(file)
+    whole = frame.hstack(pl.DataFrame(more, strict=False).get_columns())
+    formulas_marked(whole).write_csv(file)
     return file.getvalue()
 
 
