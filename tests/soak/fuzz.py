@@ -293,9 +293,9 @@ def keep(reader: Reader, content: bytes) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run each reader in a process of its own."""
+    """Run each reader in a process of its own; return 1 where a file was kept."""
     seconds, names = float(arguments[0]), arguments[1:]
-    start, died = int(time.time()), 0
+    start, before = int(time.time()), set(CORPUS.rglob("*"))
     for reader in (r for r in READERS if not names or r.name in names):
         with tempfile.TemporaryDirectory() as folder:
             target = partial(fuzz, reader, seconds, Path(folder), start)
@@ -305,9 +305,8 @@ def main(arguments: list[str]) -> int:
             if process.exitcode:
                 sys.stdout.write(f"{reader.name}: the process ended with {process.exitcode}\n")
                 keep(reader, (Path(folder) / f"last{reader.ending}").read_bytes())
-                died = 1
         sys.stdout.flush()
-    return died
+    return int(set(CORPUS.rglob("*")) > before)
 
 
 if __name__ == "__main__":
