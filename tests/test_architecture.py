@@ -203,3 +203,21 @@ def test_packages_are_used_through_their_fronts():
 @pytest.mark.parametrize("package", sorted(HOMES))
 def test_every_package_tells_its_version(package):
     assert "__version__" in (HOMES[package] / package / "__init__.py").read_text()
+
+
+MADE_UP = {"_simulate.py", "_table.py"}
+"""Write tables of ours, in which no text is a user's."""
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda src: src.parent.name)
+def test_csv_is_written_of_texts_that_are_marked(source: Path) -> None:
+    """A name that looks like a formula is inert in each file: see `formulas_marked`."""
+    sources = (p for p in source.rglob("*.py") if p.name not in MADE_UP)
+    bare = [
+        f"{path.name}:{node.lineno}"
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "write_csv"
+        if not ast.unparse(node.value).startswith("formulas_marked(")
+    ]
+    assert not bare
