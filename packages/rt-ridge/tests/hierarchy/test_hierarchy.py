@@ -483,7 +483,8 @@ def test_nodes_equal_dense_algebra(shape):
     ],
 )
 @pytest.mark.parametrize("shape", [(5, 7), (9, 3)], ids=["compounds out", "groups out"])
-def test_descriptors_equal_dense_algebra(heads, slopes, shape):
+@pytest.mark.parametrize("method", ["map", "nuts"])
+def test_descriptors_equal_dense_algebra(heads, slopes, shape, method):
     rows = Rows.random(6, n_groups=shape[0], n_compounds=shape[1])
     raw = np.random.default_rng(7).normal(size=(shape[1], 2)) * [2.0, 0.1] + [5.0, 0.0]
     seen = raw[np.unique(rows.compound)]
@@ -493,9 +494,11 @@ def test_descriptors_equal_dense_algebra(heads, slopes, shape):
         slope_head_mode="global",
         descriptor_heads=heads,
         descriptor_slopes=slopes,
+        method=method,
     )
     table = CompoundDescriptors(np.arange(len(raw)), raw, ("logp", "mass"))
     hierarchy = Hierarchy(rows.statistics(), config, table)
+    assert (hierarchy._factors is None) == (method == "map")
     point, value = scales_of(hierarchy, 8)
     dense = Dense(rows, config, value, z)
     found, gradient = hierarchy.log_likelihood(point)

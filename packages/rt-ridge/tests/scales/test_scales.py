@@ -20,8 +20,9 @@ from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import UnsolvableError
 from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.scales import find_scales
-from rt_ridge.scales._mode import Near, Whitening, _beside, find_from, find_near, maximise, settled
+from rt_ridge.scales._mode import Near, _beside, find_from, find_near, maximise, settled
 from rt_ridge.scales._posterior import ScalePosterior, weighted_interval
+from rt_ridge.scales._whitening import Whitening
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from scipy.stats import kstest, norm
 

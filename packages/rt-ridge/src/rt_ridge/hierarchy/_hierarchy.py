@@ -10,6 +10,7 @@ from molpool_common import FloatArray
 
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError, listed
+from rt_ridge.hierarchy._factor_system import FactorSystem
 from rt_ridge.hierarchy._intercepts import InterceptSystem
 from rt_ridge.hierarchy._linear_system import LinearSystem, Solution, arrange, dense_scales
 from rt_ridge.hierarchy._messages import Messages, Shrunk, Spectra, decompose
@@ -36,7 +37,8 @@ NO_ROWS = 1e-12
 """Rows of a pair that has none: its mean is then known to a variance of 10¹² σ²."""
 
 QUICK = ("nuts", "advi")
-"""Methods that solve intercepts alone in their own way."""
+"""Methods that evaluate thousands of points, and solve intercepts alone, and factors with
+descriptors, in ways of their own; others keep their last bits."""
 
 MeanCov = tuple[FloatArray, FloatArray]
 
@@ -115,9 +117,13 @@ class Hierarchy:
         self._rounding = resolution**2 if config.standardise else 0.0
         arrangement = arrange(self.structure.factors, stats.compound_ids)
         self.system = LinearSystem(arrangement, 1 + stats.P if self.with_head else 1)
-        # For methods that evaluate thousands of points; others keep their last bits.
-        quick = config.method in QUICK and InterceptSystem.fits(arrangement, self.system.n_entries)
-        self._intercepts = InterceptSystem(arrangement) if quick else None
+        self._intercepts: InterceptSystem | None = None
+        self._factors: FactorSystem | None = None
+        if config.method in QUICK:
+            if InterceptSystem.fits(arrangement, self.system.n_entries):
+                self._intercepts = InterceptSystem(arrangement)
+            elif FactorSystem.fits(arrangement):
+                self._factors = FactorSystem(arrangement, self.system.n_entries)
         self._spectra: Spectra | None = None
         self._shrunk: Shrunk | None = None
         self._ratios = np.zeros(0)
@@ -216,8 +222,11 @@ class Hierarchy:
         profile : bool
             Maximise over flat effects (`ml`) instead of integrating over them (`reml`).
         """
+        return self._solved(point, self.system, profile=profile)
+
+    def _solved(self, point: FloatArray, system: LinearSystem, *, profile: bool) -> State:
         scales, messages = self._messages(point)
-        solution = self.system.solve(
+        solution = system.solve(
             messages.precision, messages.linear, scales, self.prior, profile=profile
         )
         total = float(messages.constant.sum()) + solution.log_evidence
@@ -237,9 +246,11 @@ class Hierarchy:
         """Return the log likelihood and its gradient by log scales and offsets."""
         if self._intercepts is not None and not profile:
             return self._of_intercepts(self._intercepts, point)
-        state = self.state(point, profile=profile)
+        quick = None if profile else self._factors
+        state = self._solved(point, quick or self.system, profile=profile)
         by_effects = self._by_effects(state.solution)
-        moments = self.pair_locations(state)
+        found = state.solution, state.scales
+        moments = pair_locations(self.system, *found) if quick is None else quick.locations(*found)
         gradient = self._gradient(state.messages, state.scales, by_effects, moments, point)
         return state.log_likelihood, gradient
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "map": ("_mode", "find_map"),
-    "laplace": ("_mode", "find_laplace"),
+    "laplace": ("_laplace", "find_laplace"),
     "ml": ("_likelihood", "find_ml"),
     "reml": ("_likelihood", "find_ml"),
     "nuts": ("_sampling", "find_nuts"),

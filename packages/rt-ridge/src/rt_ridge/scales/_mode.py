@@ -1,25 +1,18 @@
-"""The posterior mode of the log scales (`map`), and integration about it (`laplace`).
-
-For `laplace` the log posterior is expanded to second order at its mode; points are drawn from a
-t distribution of that centre and covariance, evenly by a scrambled Sobol sequence, and weighted by
-posterior over proposal, so that the result converges to the posterior itself and not to its
-approximation.
-"""
+"""The posterior mode of the log scales (`map`), in coordinates that a search follows well."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from molpool_common import FloatArray
 from scipy.optimize import minimize
-from scipy.special import gammaln
-from scipy.stats import chi2, norm
-from scipy.stats.qmc import Sobol
+from scipy.stats import norm
 
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import UnsolvableError
@@ -56,11 +49,8 @@ OFFSET_DRAWS = 32
 OFFSET_NODES = 7
 """Nodes of the normal about the mode of each offset, where covariates are standardised."""
 
-NU = 8.0
-"""Degrees of freedom of the proposal: tails wider than those of the posterior."""
-
-ENOUGH = 0.1
-"""Share of effective points below which the weights are said to be uneven."""
+WELL_TOLD = 4.0
+"""Precision of a group's log σ by its rows, over its prior's, from which on they tell it."""
 
 
 def find_map(hierarchy: Hierarchy) -> ScalePosterior:
@@ -296,13 +286,13 @@ def mode(
     start, steps = hierarchy.unconstrained(point), hierarchy.layout.steps()
     if not hierarchy.config.standardise:
         return maximise(hierarchy.log_posterior, start, steps)
-    ridge = _Centred(hierarchy)
+    ridge = Centred(hierarchy)
     best = maximise(ridge.objective, ridge.inward(start), ridge.steps(steps), tolerance=tolerance)
     return replace(best, at=ridge.outward(best.at))
 
 
 @dataclass(frozen=True)
-class _Centred:
+class Centred:
     """Coordinates in which σ of a group is moved by its own rows, and hardly by other scales.
 
     log σ_g for the offsets of log σ, and the spreads of slopes over σ for these spreads: where the
@@ -313,9 +303,33 @@ class _Centred:
     ----------
     hierarchy : Hierarchy
         Whose log posterior is climbed.
+    told : ndarray of bool, [n_offsets], or None
+        Groups whose rows tell log σ_g; the others keep their offset. None: all.
+    pivot : float
+        1: log σ is taken about the mean of these groups' own and over their spread, which is
+        what a sampler sees as one width at any spread; 0: as it is; in between for a share.
     """
 
     hierarchy: Hierarchy
+    told: npt.NDArray[np.bool_] | None = None
+    pivot: float = 0.0
+
+    @classmethod
+    def sampled(cls, hierarchy: Hierarchy, at: FloatArray) -> Centred:
+        """Return coordinates for samplers.
+
+        Parameters
+        ----------
+        hierarchy : Hierarchy
+            As above.
+        at : ndarray, [size]
+            Its mode, in log scales and offsets.
+        """
+        if not hierarchy.layout.n_offsets:
+            return cls(hierarchy)
+        # Precision of log σ_g by n normal rows over that of its prior.
+        told = 2 * hierarchy.rows_by_group * np.exp(2 * at[1]) > WELL_TOLD
+        return cls(hierarchy, told, float(told.mean()))
 
     @property
     def _ratios(self) -> npt.NDArray[np.int64]:
@@ -323,24 +337,33 @@ class _Centred:
         names = self.hierarchy.layout.names
         return np.array([j for j, name in enumerate(names) if RATIO.match(name)], dtype=np.int64)
 
-    @property
-    def _first(self) -> int:
-        return self.hierarchy.layout.n_free
+    @cached_property
+    def _own(self) -> npt.NDArray[np.int64]:
+        """Entries of groups whose log σ_g is a coordinate."""
+        layout = self.hierarchy.layout
+        entries = np.arange(layout.n_free, layout.size)
+        return entries if self.told is None else entries[self.told]
 
     def inward(self, phi: FloatArray) -> FloatArray:
         """Return the coordinates of a point that is given by log scales and offsets."""
         x = phi.copy()
         if self.hierarchy.layout.n_offsets:
-            x[self._first :] = phi[0] + np.exp(phi[1]) * phi[self._first :]
+            x[self._own] = phi[0] + np.exp(phi[1]) * phi[self._own]
             x[self._ratios] -= phi[0]
+            if self.pivot:
+                x[0] = (phi[0] - self.pivot * x[self._own].mean()) / np.exp(self.pivot * phi[1])
         return x
 
     def outward(self, x: FloatArray) -> FloatArray:
-        """Return log scales and offsets."""
+        """Return log scales and offsets, of one point or of [..., size]."""
         phi = x.copy()
         if self.hierarchy.layout.n_offsets:
-            phi[self._first :] = (x[self._first :] - x[0]) / np.exp(x[1])
-            phi[self._ratios] += x[0]
+            if self.pivot:
+                about = self.pivot * x[..., self._own].mean(axis=-1)
+                phi[..., 0] = about + np.exp(self.pivot * x[..., 1]) * x[..., 0]
+            sigma = phi[..., :1]
+            phi[..., self._own] = (x[..., self._own] - sigma) / np.exp(x[..., 1:2])
+            phi[..., self._ratios] += sigma
         return phi
 
     def steps(self, steps: FloatArray) -> FloatArray:
@@ -348,7 +371,7 @@ class _Centred:
         moved = steps.copy()
         if self.hierarchy.layout.n_offsets:
             rows = self.hierarchy.rows_by_group
-            moved[self._first :] = 1 / np.sqrt(2 * rows + 1)
+            moved[self._own] = 1 / np.sqrt(2 * rows[self._own - self.hierarchy.layout.n_free] + 1)
             # Given the groups' own, the common σ is known from as many of them.
             moved[0] = 1 / np.sqrt(2 * len(rows) + 1)
         return moved
@@ -359,124 +382,33 @@ class _Centred:
         value, by_phi = self.hierarchy.log_posterior(phi)
         gradient = by_phi.copy()
         if self.hierarchy.layout.n_offsets:
-            spread_, offsets = np.exp(x[1]), phi[self._first :]
-            gradient[self._first :] = by_phi[self._first :] / spread_
-            gradient[0] += by_phi[self._ratios].sum() - gradient[self._first :].sum()
-            gradient[1] -= by_phi[self._first :] @ offsets
+            spread_, offsets = np.exp(x[1]), phi[self._own]
+            gradient[self._own] = by_phi[self._own] / spread_
+            gradient[0] += by_phi[self._ratios].sum() - gradient[self._own].sum()
+            gradient[1] -= by_phi[self._own] @ offsets
+            if self.pivot:
+                by_sigma, size = gradient[0], np.exp(self.pivot * x[1])
+                gradient[self._own] += by_sigma * self.pivot / len(self._own)
+                gradient[1] += by_sigma * self.pivot * size * x[0]
+                gradient[0] = by_sigma * size
         return value, gradient
 
+    def density(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """Return the log density of x itself, up to the evidence, and its gradient."""
+        value, gradient = self.objective(x)
+        if self.hierarchy.layout.n_offsets:
+            gradient[1] += self._per_spread
+        return value + float(self.log_volume(x)), gradient
 
-def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
-    """Return weighted points; `diagnostics` holds their effective number and the log evidence."""
-    whitening = Whitening.at_mode(hierarchy)
-    draws, seed = hierarchy.config.sampling.draws, hierarchy.config.seed
-    u, log_proposal = _propose(hierarchy.layout.size, draws, seed)
-    points = np.array([hierarchy.natural(phi) for phi in whitening.phi(u)])
-    log_likelihood = np.array([hierarchy.state(point).log_likelihood for point in points])
-    log_prior = np.array([hierarchy.layout.log_prior(point)[0] for point in points])
-    log_ratio = log_likelihood + log_prior + whitening.log_volume - log_proposal
-    # About the largest, so that `exp` stays in range.
-    weights = np.exp(log_ratio - log_ratio.max())
-    evidence = float(log_ratio.max() + np.log(weights.mean()))
-    weights /= weights.sum()
-    # Kish's effective sample size of normalised weights.
-    effective = float(1 / (weights**2).sum())
-    notes = list(hierarchy.structure.notes)
-    if effective < ENOUGH * len(points):
-        notes.append(
-            f"laplace: {effective:.0f} of {len(points)} points are effective; the posterior of the "
-            "scales is far from normal, nuts is the safer method"
-        )
-    return ScalePosterior.of_sample(
-        hierarchy.layout.names,
-        points,
-        weights,
-        log_likelihood=float(weights @ log_likelihood),
-        diagnostics={"ess": effective, "log_evidence": evidence},
-        notes=tuple(notes),
-    )
-
-
-def _propose(size: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Return standard t points [count, size] and their log densities; one point of no entries."""
-    if not size:
-        return np.zeros((1, 0)), np.zeros(1)
-    # The last dimension is the chi-square of the t distribution.
-    # Quasi-random points: few are needed where the proposal is close to the posterior.
-    sobol = Sobol(size + 1, scramble=True, rng=np.random.default_rng(seed))
-    # Sobol points are balanced in powers of two.
-    uniform = sobol.random(2 ** int(np.ceil(np.log2(count))))[:count]
-    # Quantiles of 0 and 1 are infinite.
-    uniform = np.clip(uniform, 1e-12, 1 - 1e-12)
-    t = norm.ppf(uniform[:, :size]) * np.sqrt(NU / chi2.ppf(uniform[:, size:], NU))
-    log_density = gammaln((NU + size) / 2) - gammaln(NU / 2) - size / 2 * np.log(NU * np.pi)
-    return t, log_density - (NU + size) / 2 * np.log1p((t**2).sum(axis=1) / NU)
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """φ = centre + root·u for the leading coordinates, φ = centre + u for the rest.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-        Whose log posterior is meant.
-    centre : ndarray, [size]
-        Its mode, in unconstrained coordinates.
-    root : ndarray, [m, m]
-        Triangular root of the covariance that the curvature at the mode stands for.
-    """
-
-    hierarchy: Hierarchy
-    centre: FloatArray
-    root: FloatArray
-
-    @classmethod
-    def at_mode(cls, hierarchy: Hierarchy) -> Whitening:
-        """Climb to the mode and measure the curvature there."""
-        centre = mode(hierarchy).at
-        size = len(centre) if len(centre) <= MAX_CURVATURE else hierarchy.layout.n_free
-
-        def leading(head: FloatArray) -> tuple[float, FloatArray]:
-            value, gradient = hierarchy.log_posterior(np.concatenate([head, centre[size:]]))
-            return value, gradient[:size]
-
-        # Offsets of log σ left out are nearly standard normal by their prior.
-        cov = spread(curvature(leading, centre[:size])) if size else np.zeros((0, 0))
-        return cls(hierarchy, centre, np.asarray(np.linalg.cholesky(cov), dtype=np.float64))
+    def log_volume(self, x: FloatArray) -> FloatArray:
+        """Return the log determinant of log scales and offsets by x, of each point [..., size]."""
+        if not self.hierarchy.layout.n_offsets:
+            return np.zeros(x.shape[:-1])
+        return np.asarray(self._per_spread * x[..., 1])
 
     @property
-    def complete(self) -> bool:
-        """Whether all coordinates are whitened."""
-        return len(self.root) == len(self.centre)
-
-    @property
-    def log_volume(self) -> float:
-        """Log determinant of φ by u."""
-        return float(np.log(np.diagonal(self.root)).sum())
-
-    def phi(self, u: FloatArray) -> FloatArray:
-        """Return the unconstrained coordinates of u, [size] or [S, size]."""
-        size = len(self.root)
-        step = np.concatenate([u[..., :size] @ self.root.T, u[..., size:]], axis=-1)
-        return np.asarray(self.centre + step)
-
-    def log_density(self, u: FloatArray) -> tuple[float, FloatArray]:
-        """Return the log posterior density of u, up to the evidence, and its gradient.
-
-        -inf where scales are so far apart that the density cannot be computed.
-        """
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            try:
-                value, gradient = self.hierarchy.log_posterior(self.phi(u))
-            except UnsolvableError:
-                return -np.inf, np.zeros(len(u))
-        if not (np.isfinite(value) and np.isfinite(gradient).all()):
-            return -np.inf, np.zeros(len(u))
-        size = len(self.root)
-        # Chain rule for φ = centre + L u: the gradient by u is Lᵀ times that by φ.
-        by_u = np.concatenate([gradient[:size] @ self.root, gradient[size:]])
-        return value + self.log_volume, by_u
+    def _per_spread(self) -> float:
+        return self.pivot - len(self._own)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from molpool_common import FloatArray
 
 from rt_ridge._config import SamplingConfig
 from rt_ridge.hierarchy._hierarchy import Hierarchy
-from rt_ridge.scales._mode import Whitening
 from rt_ridge.scales._posterior import ScalePosterior
+from rt_ridge.scales._whitening import Whitening
 
 MAX_R_HAT = 1.01
 MIN_ESS = 400.0
@@ -33,11 +33,11 @@ chains that hand the interpreter to each other wait longer than they work."""
 
 MAX_LIKELIHOODS = 200
 """Draws at which the log likelihood is evaluated again for its mean."""
-THOROUGH_TUNE, THOROUGH_ACCEPT = 500, 0.95
-"""Warm-up and acceptance, once short trajectories have left too few effective draws."""
+REPEATS = ((200, 0.9, 3), (500, 0.95, DEPTH))
+"""Warm-up, acceptance and doublings, once short trajectories have left too few effective draws or
+divergences, and once those of the first repeat have."""
 EFFICIENT = 0.3
 """Effective share of the draws above which only more of them are needed."""
-MOST_REPEATS = 2
 MOST_DRAWS = 4
 """Times as many draws as before that a repeat takes at most."""
 LEARNING_RATE = 0.01
@@ -81,21 +81,20 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
 
     Notes
     -----
-    Chains start at random about the mode, in coordinates whitened there, so that short
-    trajectories and a short warm-up do. Where they do not, as of a scale that the data hardly
-    determine, whose logarithm has a long tail, chains are run again with long trajectories,
-    small steps, and as many draws as the first ones say are needed; where draws are only too few,
-    with more of them alone.
+    Chains start at random about the mode, in coordinates in which the posterior is nearly standard
+    normal, tails included, so that short trajectories and a short warm-up do. Where they do not,
+    chains are run again with longer trajectories, smaller steps, and as many draws as the first
+    ones say are needed; where draws are only too few, with more of them alone.
     """
     nutpie = import_extra("nutpie", "method nuts")
     whitening, sampling = Whitening.at_mode(hierarchy), hierarchy.config.sampling
     chains, trace, diagnostics = _chains(nutpie, whitening, sampling)
-    for _ in range(MOST_REPEATS):
+    for effort in REPEATS:
         # Who asks for few draws wants few.
         few = sampling.draws * sampling.chains < 2 * MIN_ESS
         if few or not _warnings(diagnostics):
             break
-        sampling = _longer(sampling, diagnostics)
+        sampling = _longer(sampling, diagnostics, effort, _depth(whitening, sampling))
         chains, trace, diagnostics = _chains(nutpie, whitening, sampling)
     points = chains.reshape(-1, chains.shape[-1])
     # Each likelihood is a sparse factorisation; a mean over a thinned chain is accurate enough.
@@ -124,21 +123,28 @@ def _chains(
     return points, trace, _diagnostics(trace, found.sample_stats)
 
 
-def _longer(sampling: SamplingConfig, found: dict[str, float]) -> SamplingConfig:
-    """Return the effort of a repeat."""
+def _longer(
+    sampling: SamplingConfig, found: dict[str, float], effort: tuple[int, float, int], depth: int
+) -> SamplingConfig:
+    """Return the effort of a repeat, at least that of the first chains."""
     draws, ess = sampling.draws, found["ess"]
     # A margin of a half more, for an effective number is itself an estimate.
     times = min(MOST_DRAWS, max(1.0, 1.5 * MIN_ESS / max(ess, 1.0)))
     if not found["divergences"] and ess > EFFICIENT * draws * sampling.chains:
         return sampling.model_copy(update={"draws": int(np.ceil(max(times, 2.0) * draws))})
+    tune, accept, doublings = effort
     return sampling.model_copy(
         update={
             "draws": int(np.ceil(times * draws)),
-            "tune": max(sampling.tune, THOROUGH_TUNE),
-            "target_accept": max(sampling.target_accept, THOROUGH_ACCEPT),
-            "max_depth": max(sampling.max_depth or 0, DEPTH),
+            "tune": max(sampling.tune, tune),
+            "target_accept": max(sampling.target_accept, accept),
+            "max_depth": max(depth, doublings),
         }
     )
+
+
+def _depth(whitening: Whitening, sampling: SamplingConfig) -> int:
+    return sampling.max_depth or (WHITE_DEPTH if whitening.complete else DEPTH)
 
 
 def _sample(nutpie: Any, whitening: Whitening, sampling: SamplingConfig) -> Any:
@@ -179,7 +185,7 @@ def _sample(nutpie: Any, whitening: Whitening, sampling: SamplingConfig) -> Any:
         cores=cores,
         seed=seed,
         target_accept=sampling.target_accept,
-        maxdepth=sampling.max_depth or (WHITE_DEPTH if whitening.complete else DEPTH),
+        maxdepth=_depth(whitening, sampling),
         save_warmup=False,
         progress_bar=False,
     )
