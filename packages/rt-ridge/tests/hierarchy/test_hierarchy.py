@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -702,3 +704,32 @@ def test_the_spread_of_one_pair_is_not_looked_for():
     assert hierarchy.layout.names == ("sigma", "tau_slope")
     assert "there is one pair" in hierarchy.structure.notes[0]
     assert Hierarchy(rows.statistics(), RidgeConfig(method="reml")).layout.names[1] == "tau_pair"
+
+
+@pytest.mark.parametrize("scales", ["shared", "covariate"])
+@pytest.mark.parametrize("described", [False, True])
+def test_chains_side_by_side_find_what_one_alone_does(scales, described):
+    """What was kept of one point was read by a chain that stood at another."""
+    rows = Rows.random(0)
+    config = RidgeConfig(
+        intercept_prior="comp_hier_supercat",
+        slope_head_mode="global",
+        lambda_slopes="estimate",
+        slope_scales=scales,
+        method="nuts",
+    )
+    z = np.random.default_rng(1).normal(size=(7, 2))
+    table = CompoundDescriptors(np.arange(7), z, ("logp", "mass")) if described else None
+    hierarchy = Hierarchy(rows.statistics(), config, table)
+    points = np.random.default_rng(2).uniform(0.2, 1.5, (60, hierarchy.layout.size))
+    alone = [hierarchy.log_likelihood(point) for point in points]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(hierarchy.log_likelihood, points))
+    finally:
+        sys.setswitchinterval(before)
+    for one, other in zip(alone, found, strict=True):
+        assert one[0] == other[0]
+        np.testing.assert_array_equal(one[1], other[1])

@@ -86,6 +86,7 @@ class FactorSystem(LinearSystem):
         self._meetings: list[_Meeting] = []
         self._of: dict[tuple[str, str], int] = {}
         self._meet()
+        self._first = np.cumsum([0, *(meeting.size for meeting in self._meetings)])
         # To sum linear terms by the levels of one factor.
         self._to_levels = {f.name: segment_sum(f.level, f.n_levels) for f in self._factors}
 
@@ -125,30 +126,32 @@ class FactorSystem(LinearSystem):
         return None, of_pair
 
     def _joints(self, precision: FloatArray, linear: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Weigh messages by descriptors, one entry for each kind of column."""
-        Z = self._weight
-        J = np.matmul(Z.transpose(0, 2, 1), np.matmul(precision, Z))
-        return J, np.matmul(linear[:, None], Z)[:, 0]
+        """Weigh messages by descriptors; return their sums over all meetings one after another.
 
-    def _sums(self, parts: FloatArray) -> list[FloatArray]:
-        """Return the sums [n, ...] of pairs' parts [G, ...] over each meeting."""
+        Nothing of them is kept: chains that run side by side share the system.
+        """
+        Z = self._weight
+        K = Z.shape[2]
+        J = np.matmul(Z.transpose(0, 2, 1), np.matmul(precision, Z)).reshape(len(Z), -1)
         found: list[FloatArray] = []
-        flat = parts.reshape(len(parts), -1)
         for meeting in self._meetings:
-            of = flat if meeting.finer is None else found[meeting.finer]
+            of = J if meeting.finer is None else found[meeting.finer]
             found.append(of if meeting.total is None else np.asarray(meeting.total @ of))
-        return found
+        return np.concatenate(found).reshape(-1, K, K), np.matmul(linear[:, None], Z)[:, 0]
+
+    def _sums(self, J: FloatArray, number: int) -> FloatArray:
+        """Return the sums of one meeting, [n, K, K]."""
+        return J[self._first[number] : self._first[number + 1]]
 
     def _dense_part(
         self, J: FloatArray, h: FloatArray, scales: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        at, K = self.arrangement, J.shape[1]
+        at = self.arrangement
         R = at.n_dense
-        self._found = [sums.reshape(-1, K, K) for sums in self._sums(J)]
         S, b = np.zeros((R, R)), np.zeros(R)
         for i, f in enumerate(at.dense):
             for g in at.dense[i:]:
-                block, rows, columns = self._block(f, g)
+                block, rows, columns = self._block(J, f, g)
                 S[rows, columns] = block
                 if f is not g:
                     S[columns, rows] = block
@@ -159,14 +162,14 @@ class FactorSystem(LinearSystem):
         S[np.diag_indices(R)] += at.scale != FLAT
         return S, b * s
 
-    def _block(self, f: Factor, g: Factor) -> tuple[FloatArray, IntArray, IntArray]:
+    def _block(self, J: FloatArray, f: Factor, g: Factor) -> tuple[FloatArray, IntArray, IntArray]:
         """Return the sums of two dense factors, and where they stand."""
         number, columns = self._of[f.name, g.name], self.arrangement.columns
         meeting = self._meetings[number]
         kinds = self._kind[f.name][:, None], self._kind[g.name]
         rows = columns[f.name][meeting.level[f.name]][:, :, None]
         return (
-            self._found[number][:, kinds[0], kinds[1]],
+            self._sums(J, number)[:, kinds[0], kinds[1]],
             rows,
             columns[g.name][meeting.level[g.name]][:, None, :],
         )
@@ -179,7 +182,7 @@ class FactorSystem(LinearSystem):
         assert e is not None
         d, kinds, s = len(e.rows), self._kind[e.name], scales[e.scale]
         # Levels of one factor meet themselves in their own order.
-        own = self._found[self._of[e.name, e.name]]
+        own = self._sums(J, self._of[e.name, e.name])
         A = own[:, kinds[:, None], kinds] * s[:, :, None] * s[:, None, :]
         A[:, np.arange(d), np.arange(d)] += 1
         c = (self._to_levels[e.name] @ h)[:, kinds] * s
@@ -189,7 +192,7 @@ class FactorSystem(LinearSystem):
             meeting = self._meetings[number]
             level, columns = meeting.level[e.name], at.columns[f.name][meeting.level[f.name]]
             place = level[:, None, None], np.arange(d)[:, None], columns[:, None, :]
-            B[place] = self._found[number][:, kinds[:, None], self._kind[f.name]]
+            B[place] = self._sums(J, number)[:, kinds[:, None], self._kind[f.name]]
         B *= s[:, :, None]
         B *= dense_scales(at, scales)
         return A, c, B

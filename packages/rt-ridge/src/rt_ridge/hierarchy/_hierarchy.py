@@ -125,8 +125,7 @@ class Hierarchy:
             elif FactorSystem.fits(arrangement):
                 self._factors = FactorSystem(arrangement, self.system.n_entries)
         self._spectra: Spectra | None = None
-        self._shrunk: Shrunk | None = None
-        self._ratios = np.zeros(0)
+        self._shrunk: tuple[FloatArray, Shrunk] | None = None
         names = [f"tau_slope[{name}]" for name in stats.covariates] if self.by_covariate else []
         self._slope_places = np.array([self.layout.place(name) for name in names], dtype=np.int64)
         # Raises where one precision is given for each of more or fewer covariates.
@@ -302,19 +301,21 @@ class Hierarchy:
         return pair_locations(self.system, state.solution, state.scales)
 
     def _shrink(self, scales: FloatArray) -> Shrunk:
+        # ψ moves only where λ is estimated; steps in other scales reuse what hangs on it alone.
+        # Chains that run side by side share this: what is found is read, and set, once.
+        known = self._shrunk
         if self.by_covariate:
             ratios = self.slope_ratios(scales)
-            # ψ moves only where λ is estimated; steps in other scales reuse what hangs on it alone.
-            if self._shrunk is None or not np.array_equal(self._ratios, ratios):
-                self._ratios = ratios
-                self._shrunk = self._shrunk_at(self._decomposed(1 / np.maximum(ratios, LEAST)), 1.0)
-            return self._shrunk
+            if known is None or not np.array_equal(known[0], ratios):
+                spectra = self._decomposed(1 / np.maximum(ratios, LEAST))
+                known = self._shrunk = ratios, self._shrunk_at(spectra, 1.0)
+            return known[1]
         psi = self.psi(scales)
-        if self._shrunk is None or self._shrunk.psi != psi:
-            if self._spectra is None:
-                self._spectra = self._decomposed(self.precision_pattern())
-            self._shrunk = self._shrunk_at(self._spectra, psi)
-        return self._shrunk
+        if known is None or known[1].psi != psi:
+            spectra = self._spectra or self._decomposed(self.precision_pattern())
+            self._spectra = spectra
+            known = self._shrunk = np.array([psi]), self._shrunk_at(spectra, psi)
+        return known[1]
 
     def _decomposed(self, precision: FloatArray) -> Spectra:
         return decompose(self.stats.sxx, self.stats.sxy, self.stats.mean_x, precision)
