@@ -25,10 +25,23 @@ from rt_ridge import (
     outside_range,
     reweighted,
 )
+from scipy.stats import norm
 
 from molpool_pipelines.retention._batches import Artefact, BatchReader
 from molpool_pipelines.retention._covariates import run_names
 from molpool_pipelines.retention._training import RunFolds, Training, statistics_roles
+
+CHANCE = 0.01
+"""Of runs that do not follow one another being said to drift."""
+
+FEWEST = 8
+"""Runs from which on their order is looked at."""
+
+FAR_OFF = 5.0
+"""In median absolute deviations, some 3.4 standard deviations."""
+
+WORTH_SAYING = 0.2
+"""Share of runs in the variance of errors from which on later runs are covered less."""
 
 Fit = Callable[[SufficientStatistics], Stage1CoeffSummaries]
 Range = tuple[FloatArray, FloatArray]
@@ -45,11 +58,14 @@ class Calibrated:
         For the artefact.
     n_runs, n_folds : int
         Runs held out, and folds.
+    drift : float or None
+        Share of the variance of errors that whole runs have, where neighbours have it in common.
     """
 
     calibration: RunCalibration
     n_runs: int
     n_folds: int
+    drift: float | None = None
 
     @property
     def n_rows(self) -> int:
@@ -60,12 +76,26 @@ class Calibrated:
         """Return what metrics.json holds of it."""
         highest = self.calibration.highest_level
         counts = {"rows": self.n_rows, "runs": self.n_runs, "folds": self.n_folds}
-        return {**counts, "highest_level": highest, "highest_level_of_runs": self.of_runs}
+        drift = {} if self.drift is None else {"drift": self.drift}
+        levels = {"highest_level": highest, "highest_level_of_runs": self.of_runs}
+        return {**counts, **levels, **drift}
 
     @property
     def of_runs(self) -> float:
         """Level up to which the intervals hold even if runs are off as a whole: K of K + 1 runs."""
         return self.n_runs / (self.n_runs + 1)
+
+    def notes(self) -> list[str]:
+        """Return what the user should know of the runs that were held out."""
+        if self.drift is None:
+            return []
+        return [
+            f"Whole runs are off together, and alike from one to the next: {100 * self.drift:.0f} %"
+            " of the variance of errors on runs held out is a drift that the covariates do not"
+            " show. Intervals hold for runs between those of the training, not for later ones, into"
+            " which the drift goes on: add standards that show it, refit as runs come in, or"
+            " predict rows of runs that are in the training by --run-effects random_walk."
+        ]
 
     def sentence(self) -> str:
         """Return on what intervals rest, and what level they support."""
@@ -117,16 +147,58 @@ def calibrate(
         descriptors=training.descriptors,
         absent=training.config.absent_covariates,
     )
-    errors = HeldOutErrors()
+    errors, of_runs = HeldOutErrors(), np.zeros((3, 1 + max(folds.order.values())))
     for batch in reader.batches(training.config.max_train_rows):
         for fold, rows in folds.split(batch.raw):
             # From the raw frame: a run is a name, which `batch.frame` does not carry.
             runs = folds.positions(batch.raw)[rows]
             held_out = batch.frame.filter(rows)
-            _add_errors(errors, reader, fits[fold], held_out, runs, pairs, _joint(ranges, fold))
+            trained = _joint(ranges, fold)
+            _add_errors(errors, reader, fits[fold], held_out, runs, pairs, trained, of_runs)
     # The range of all folds: extrapolation is flagged later against what the final fit saw.
     calibration = errors.calibration(_joint(ranges))
-    return Calibrated(calibration, len(folds.order), folds.n_folds)
+    drift = _drift(of_runs[:, _in_order(training, folds)])
+    return Calibrated(calibration, len(folds.order), folds.n_folds, drift)
+
+
+def _in_order(training: Training, folds: RunFolds) -> IntArray:
+    """Return positions of the runs in acquisition order; none where it is not known."""
+    runs = None if training.left_out is None else training.left_out.runs
+    if runs is None or not runs.ordered or not set(folds.order) <= set(runs.place):
+        return np.zeros(0, dtype=np.int64)
+    position = {runs.place[name]: at for name, at in folds.order.items()}
+    return np.array([position[place] for place in sorted(position)], dtype=np.int64)
+
+
+def _drift(of_runs: FloatArray) -> float | None:
+    """Return the share of whole runs in the variance of errors, None where none follow each other.
+
+    Parameters
+    ----------
+    of_runs : ndarray, [3, R]
+        Rows, sum and sum of squares of the errors on each run, in acquisition order, each over its
+        standard deviation.
+
+    Notes
+    -----
+    Differences of neighbours are held against the spread of all (von Neumann 1941,
+    doi:10.1214/aoms/1177731677): runs that do not follow one another give a ratio of about 2. A
+    run that is far off counts as one less far, lest it decide alone where it is the first or last.
+    """
+    rows, total, squares = of_runs[:, of_runs[0] > 0]
+    n, mean = len(rows), total / rows
+    if n < FEWEST or not np.ptp(mean) > 0:
+        return None
+    centre = np.median(mean)
+    most = FAR_OFF * np.median(np.abs(mean - centre)) or np.inf
+    near = np.clip(mean, centre - most, centre + most)
+    ratio = float((np.diff(near) ** 2).sum() / ((near - near.mean()) ** 2).sum())
+    if norm.cdf((ratio - 2) / np.sqrt(4 * (n - 2) / (n**2 - 1))) > CHANCE:
+        return None
+    within = (squares - rows * mean**2).sum() / max((rows - 1).sum(), 1)
+    between = max(float(mean.var(ddof=1) - within * (1 / rows).mean()), 0.0)
+    share = between / (between + within) if between else 0.0
+    return float(share) if share > WORTH_SAYING else None
 
 
 def _sums_by_fold(
@@ -194,8 +266,9 @@ def _add_errors(
     runs: IntArray,
     pairs: IntArray,
     trained: Range,
+    of_runs: FloatArray,
 ) -> None:
-    """Count the errors of a fit on held-out rows of known pairs."""
+    """Count the errors of a fit on held-out rows of known pairs; those of runs as for `_drift`."""
     support, keys = reader.support(fit, frame)
     # Leaves out pairs that `max_groups` dropped. One whose rows are all in this fold stays, with
     # support 0: it calibrates pairs never seen.
@@ -206,3 +279,6 @@ def _add_errors(
     z = (frame[reader.config.target_col].to_numpy() - prediction.mean) / prediction.std
     extrapolated = outside_range(fit.summaries.features.covariates(frame), *trained)
     errors.add(z, support, runs, extrapolated)
+    there = np.isfinite(z)
+    for sums, of_row in zip(of_runs, (1.0, z[there], z[there] ** 2), strict=True):
+        np.add.at(sums, runs[there], of_row)

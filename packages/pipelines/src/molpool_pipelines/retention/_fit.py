@@ -140,7 +140,8 @@ def _calibrated(
 ) -> tuple[Calibrated | None, list[str]]:
     """Return the calibration; none, and why, where it cannot be and nobody asked for it."""
     try:
-        return calibrate(training, folds, fit, of_all), []
+        found = calibrate(training, folds, fit, of_all)
+        return found, found.notes()
     except (InputError, RTRidgeError) as error:
         if training.config.calibrate.enabled == "true":
             raise
