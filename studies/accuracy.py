@@ -219,7 +219,14 @@ PLAIN = ("mlp, 2D and counts", "lightgbm, 2D and counts")
 THREE = ("mlp", "gp", "lightgbm")
 
 PAGE = (
-    Run(("expansionrx",), ("mlp of 4", "gp, no limits", "mlp of 4 + gp, no limits"), last=True),
+    Run(
+        ("expansionrx",),
+        (
+            "mean", "lightgbm, 2D and counts", "lightgbm", "mlp, 2D and counts", "mlp of 4",
+            "gp, no limits", "mlp of 4 + gp, no limits",
+        ),
+        last=True,
+    ),
     Run(("biogen",), ("mlp of 4",)),
     Run(("biogen",), ("mean", *THREE, "mlp of 4", "mlp of 4 + gp"), folds=1, features=NO_ADMET),
     Run(("aqsoldb split",), (*THREE, "mlp + gp", "mlp + gp + lightgbm"), (0, 1, 2), None, NO_ADMET),
