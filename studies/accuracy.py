@@ -29,6 +29,7 @@ import numpy as np
 import polars as pl
 import torch
 from accuracy_tables import TABLES, TIERS, Rows, related_tables, rows_of
+from chemprop_multitask import ChempropConfig
 from graph_members import tuned_admet
 from molpool_common import (
     OKABE_ITO,
@@ -90,6 +91,8 @@ class Variant:
         Whether labels weigh by their own standard errors, where the table has them.
     scaled : bool
         Whether tasks of a long tail are learnt as logarithms, as `molpool-train auto` chooses them.
+    foundation : bool
+        Whether a network of the graph begins as one of ADMET-AI's, which learned AqSolDB.
     """
 
     member: MemberName
@@ -100,6 +103,7 @@ class Variant:
     surrogate: MemberName = "mlp"
     weighed: bool = False
     scaled: bool = False
+    foundation: bool = True
 
 
 ONE: Mapping[str, Any] = {"members": 1}
@@ -145,6 +149,8 @@ VARIANTS: dict[str, Variant] = {
     "mlp, related as features": Variant("mlp", ONE, related="surrogate"),
     "mlp, related as heads": Variant("mlp", ONE, related="heads"),
     "mlp, related as pretraining": Variant("mlp", ONE, related="pretraining"),
+    "chemprop": Variant("chemprop"),
+    "chemprop, new": Variant("chemprop", foundation=False),
     "chemprop, related as heads": Variant("chemprop", related="heads"),
     "mlp, weighed": Variant("mlp", ONE, weighed=True),
     "gp, weighed": Variant("gp", weighed=True),
@@ -174,6 +180,8 @@ BLENDS: dict[str, tuple[str, ...]] = {
     "mlp + lightgbm, 2D and counts": ("mlp, 2D and counts", "lightgbm, 2D and counts"),
     "mlp + gp + lightgbm": ("mlp", "gp", "lightgbm"),
     "mlp of 4 + gp, no limits": ("mlp of 4", "gp, no limits"),
+    "mlp of 4 + gp + chemprop": ("mlp of 4", "gp", "chemprop"),
+    "mlp + gp + lightgbm + chemprop, new": ("mlp", "gp", "lightgbm", "chemprop, new"),
     WITH_SCREEN: BY_TREES,
     WITH_GRAPH: (*BY_TREES, "chemprop, related as heads"),
     "mlp + gp, related as features": ("mlp, related as features", "gp, related as features"),
@@ -344,7 +352,8 @@ class Fold:
             options["n_jobs"] = self._threads
         names = tuple(map(str, range(len(learnt.kinds))))
         if variant.member == "chemprop":
-            options |= {"config": tuned_admet(GRAPH_EPOCHS, self._seed), "groups": [names]}
+            graph = tuned_admet(GRAPH_EPOCHS, self._seed) if variant.foundation else NEW_GRAPH
+            options |= {"config": graph, "groups": [names]}
         settings = MemberSettings(
             blocks, learnt.kinds, self._seed, options=options, task_names=names
         )
@@ -419,6 +428,15 @@ PARTS = 3
 """Folds of the rows to fit, each predicted by a network of related labels of the others."""
 
 GRAPH_EPOCHS = 20
+NEW_GRAPH = ChempropConfig.model_validate(
+    {
+        "model": {
+            "ffn": {"num_layers": 1, "hidden_size": 300},
+            "message_passing": {"hidden_size": 500, "depth": 5},
+        },
+        "training": {"epochs": 26, "loss": "mae", "precision": "bf16"},
+    }
+)
 
 HEAD_WEIGHT = 0.2
 """Of a row of a related table, beside 1."""
