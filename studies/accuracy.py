@@ -492,7 +492,7 @@ def study(results: Results, name: str, seed: int, run: Run, threads: int) -> Non
         fold = Fold(rows, train, val, seed, threads, run.features, kept)
         for model in run.models:
             key = {"table": name, "model": model, "seed": seed, "fold": number, "last": run.last}
-            key |= {} if run.features is None else {"features": run.features}
+            key["features"] = run.features or OWN
             if not results.has(**key):
                 scored = fold.score(model)
                 results.add(**key, split=rows.split, **scored)
@@ -512,8 +512,7 @@ def summary(results: Results) -> pl.DataFrame:
     found: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
     for row in results.rows:
         split = "time, last 20 %" if row["last"] else row["split"]
-        features = row.get("features", OWN)
-        found.setdefault((row["table"], split, features, row["model"]), []).append(row)
+        found.setdefault((row["table"], split, row["features"], row["model"]), []).append(row)
     lines = []
     for (name, split, features, model), rows in found.items():
         others = [rows for key, rows in found.items() if key[:2] == (name, split)]
@@ -552,7 +551,7 @@ def changes(results: Results) -> list[tuple[str, ...]]:
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in results.rows:
         model = row["model"].removesuffix(SCALED)
-        pair = {name: row[name] for name in ("table", "seed", "fold")}
+        pair = {name: row[name] for name in ("table", "seed", "fold", "features")}
         for plain in results.of(**pair, model=model) if model != row["model"] else ():
             for task in row["scaled"]:
                 if task in row["errors"]:
