@@ -348,8 +348,11 @@ class AutoRidge(PartialPoolingRidge):
         return found, replace(summaries.levels_alone(), structure=apart.table)
 
     def _add_runs(self, stats: SufficientStatistics, rows: StoredRows | None) -> None:
-        stats = _with_parents(stats)
+        stats, chosen = _with_parents(stats), self.notes_
         super()._add_runs(stats, rows)
+        # What was chosen stands, whose runs are fitted once more.
+        self.notes_ = tuple(dict.fromkeys((*self.notes_, *chosen)))
+        self.summaries_ = replace(self.summaries_, structure=self.choice_.table)
         effects, features = self.summaries_.runs, self.summaries_.features
         if self.choice_.apart is not None and effects is not None and rows is not None:
             # Levels of times less the effects of their runs, as those of pairs seen are.

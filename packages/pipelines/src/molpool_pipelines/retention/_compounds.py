@@ -5,7 +5,7 @@ Descriptors are columns of a table, or computed from its SMILES.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -13,6 +13,7 @@ import polars as pl
 from molpool_common import InputError, ReadConfig, listed, number_column, read_table
 from rt_ridge import CompoundClasses, CompoundDescriptors, check_ids
 
+from molpool_pipelines.retention._identifiers import COMPOUND, PreparedNames
 from molpool_pipelines.tables import TableFiles
 
 DEFAULT = "descriptor_*"
@@ -39,6 +40,7 @@ def read_descriptors(
     names: Sequence[str] | None = None,
     *,
     read: ReadConfig | None = None,
+    prepared: PreparedNames | None = None,
 ) -> CompoundDescriptors:
     """Read the descriptors of compounds; compounds that lack one are left out.
 
@@ -47,19 +49,21 @@ def read_descriptors(
     path : str
         CSV or Parquet, one row per compound.
     compound : str
-        Column of the compound's id.
+        Column of the compound's id, or of its name.
     names : sequence of str or None
         Columns, or patterns; None: ``descriptor_*``. Those of `OF_STRUCTURES` are computed where
         the table has SMILES instead.
     read : ReadConfig, optional
         What is known of the file.
+    prepared : PreparedNames, optional
+        Names of the ids of the rows, by which the table may call compounds.
 
     Raises
     ------
     InputError, RTRidgeError
         If a column is missing, holds text, or a compound has several rows.
     """
-    table, frame = _compounds(path, "descriptors", compound, read)
+    table, frame = _compounds(path, "descriptors", compound, read, prepared)
     frame, columns = _with_columns(table, frame, names)
     repeated, counts = np.unique(frame[compound], return_counts=True)
     if (counts > 1).any():
@@ -104,7 +108,12 @@ def _varies(values: pl.Series) -> bool:
 
 
 def read_classes(
-    path: str, compound: str, column: str, *, read: ReadConfig | None = None
+    path: str,
+    compound: str,
+    column: str,
+    *,
+    read: ReadConfig | None = None,
+    prepared: PreparedNames | None = None,
 ) -> CompoundClasses:
     """Read the class of each compound; compounds without one are left out.
 
@@ -113,16 +122,18 @@ def read_classes(
     path : str
         CSV or Parquet, one row per compound.
     compound, column : str
-        Columns of the compound's id and of its class: ids or names.
+        Columns of the compound's id, or of its name, and of its class: ids or names.
     read : ReadConfig, optional
         What is known of the file.
+    prepared : PreparedNames, optional
+        As `read_descriptors` takes them.
 
     Raises
     ------
     InputError, RTRidgeError
         If a column is missing, an id is invalid, or a compound has several rows.
     """
-    table, frame = _compounds(path, "classes", compound, read)
+    table, frame = _compounds(path, "classes", compound, read, prepared)
     table.require(column, "class_col")
     # dict.fromkeys: the class may be the compound itself.
     complete = frame.select(list(dict.fromkeys([compound, column]))).drop_nulls()
@@ -130,15 +141,31 @@ def read_classes(
 
 
 def _compounds(
-    path: str, key: str, compound: str, read: ReadConfig | None
+    path: str, key: str, compound: str, read: ReadConfig | None, prepared: PreparedNames | None
 ) -> tuple[TableFiles, pl.DataFrame]:
-    """Return a table of compounds, its ids checked."""
+    """Return a table of compounds, its ids checked; names become the ids of the preparation."""
     table = TableFiles.find([path], key, read=read)
-    table.require(compound, "compound_col")
     frame = read_table(table.files[0], read, key=key)
+    ids = {} if prepared is None else prepared.ids(COMPOUND)
+    named = _named(frame, compound, ids)
+    if named is not None:
+        # Those that the preparation does not know are of no row.
+        of = frame[named].cast(pl.String).str.strip_chars().str.normalize("NFC")
+        found = of.replace_strict(ids, default=None, return_dtype=pl.Int64).alias(compound)
+        return table, frame.with_columns(found).drop_nulls(compound)
+    table.require(compound, "compound_col")
     numbers = number_column(frame, compound, where=table.name)
-    ids = check_ids(numbers.to_numpy(), f"column {compound!r} ({table.name})")
-    return table, frame.with_columns(pl.Series(compound, ids))
+    checked = check_ids(numbers.to_numpy(), f"column {compound!r} ({table.name})")
+    return table, frame.with_columns(pl.Series(compound, checked))
+
+
+def _named(frame: pl.DataFrame, compound: str, ids: Mapping[str, int]) -> str | None:
+    """Return the column that holds most names of compounds, None where ids stand in the table."""
+    columns = [compound] if compound in frame.columns else frame.columns
+    texts = [name for name in columns if frame[name].dtype == pl.String]
+    known = {n: frame[n].str.strip_chars().str.normalize("NFC").is_in(ids).sum() for n in texts}
+    best = max(known, key=known.__getitem__, default=None)
+    return best if best is not None and known[best] else None
 
 
 def with_descriptors(
