@@ -447,9 +447,9 @@ def _show(console: Console, scores: pl.DataFrame, n_folds: int) -> None:
         title_justify="left",
         title_style="bold",
     )
-    table.add_column("task", overflow="fold")
+    table.add_column("task")
     for name in names:
-        table.add_column(LABELS[name], justify="right", overflow="fold")
+        table.add_column(LABELS[name], justify="right")
     for task in scores["task"].unique(maintain_order=True).to_list():
         row = [] if task != MACRO else [name for name in names if name in IN_UNITS]
         table.add_row(
