@@ -72,7 +72,8 @@ class BaselineConfig(ConfigModel):
     baselines: BaselineChoice = Field(
         "fast",
         description="simple models on the same rows, for comparison: fast: mean of the task, "
-        "nearest neighbours and LightGBM; all: a random forest too",
+        "nearest neighbours and LightGBM; all: a random forest too. They take as long as the run's "
+        "own models at most, or a minute where that is more",
     )
 
 

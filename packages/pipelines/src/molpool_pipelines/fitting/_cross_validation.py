@@ -168,7 +168,7 @@ def cross_validate(
         gathered = _gather(run, cells)
     _show(console, gathered, len(cells))
     said = read_metrics(path).of_reported.baselines
-    for line in [] if said is None else said.sentences:
+    for line in [] if said is None else said.spoken():
         console.print(line, highlight=False)
     console.print(f"Report: {path / REPORT}", highlight=False, soft_wrap=True)
     return path

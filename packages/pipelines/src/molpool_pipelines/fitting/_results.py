@@ -335,7 +335,7 @@ def against_baselines(results: Results) -> list[str]:
     """Return what the reported split says of the model, the baselines beside it and more data."""
     more = results.more.get(results.reported, {})
     found, answer = more.get("baselines"), more.get("more_data")
-    said = [] if found is None else list(found.sentences)
+    said = [] if found is None else found.spoken()
     return [*said, answer] if answer else said
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from molpool_common import Float32Array, FloatArray, IntArray, doing, told
 from rich.console import Console
 
-from molpool_pipelines.fitting._baselines import FEATURES, baseline_names
+from molpool_pipelines.fitting._baselines import FEATURES, affordable, baseline_names
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._costs import (
@@ -159,19 +159,16 @@ class Fits:
         share = theirs / width if theirs else 1.0
         tested = len(self.rows.tested.smiles) / len(self.rows.table)
         counted = any(block.kind in ("count", "bit") for block in features)
-        wanted, kept, notes = 0.0, [], []
-        for name in names:
+
+        def cost(name: MemberName) -> float:
             # Neighbours without a fingerprint here compute their own.
-            cost = self.cost(Plan(name)) if counted or name != "neighbours" else Cost(0.0)
-            seconds = share * (cost.fit + tested * cost.said)
-            if wanted + seconds <= _BESIDE * self._budget.seconds:
-                wanted += seconds
-                kept.append(name)
-            else:
-                notes.append(
-                    f"Left out of the simple models beside it, as it would take about {seconds:.0f}"
-                    f" s of the time budget: {WORDS[name]}."
-                )
+            if name == "neighbours" and not counted:
+                return 0.0
+            found = self.cost(Plan(name))
+            return share * (found.fit + tested * found.said)
+
+        most = _BESIDE * self._budget.seconds
+        kept, wanted, notes = affordable(names, cost, most, "of the time budget")
         self.seconds_beside = wanted
         self._budget.promise(wanted)
         return kept, notes
