@@ -10,16 +10,20 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, ReadConfig, listed, number_column, read_table
+from molpool_common import (
+    InputError,
+    ReadConfig,
+    listed,
+    number_column,
+    read_table,
+    smiles_column_of,
+)
 from rt_ridge import CompoundClasses, CompoundDescriptors, check_ids
 
 from molpool_pipelines.retention._identifiers import COMPOUND, PreparedNames
 from molpool_pipelines.tables import TableFiles
 
 DEFAULT = "descriptor_*"
-
-SMILES = ("smiles", "canonical_smiles", "smiles_canonical", "isomeric_smiles")
-"""What a column of structures may be called, in small letters."""
 
 OF_STRUCTURES = (
     *("MolLogP", "MolMR", "TPSA", "LabuteASA", "MolWt", "HeavyAtomCount", "BertzCT", "qed"),
@@ -84,14 +88,14 @@ def _with_columns(
     table: TableFiles, frame: pl.DataFrame, names: Sequence[str] | None
 ) -> tuple[pl.DataFrame, list[str]]:
     """Return a table with the columns of descriptors, and their names."""
-    smiles = [name for name in table.columns if name.lower() in SMILES]
+    smiles = smiles_column_of(table.columns, "SMILES", given=False)
     there = any(fnmatchcase(c, pattern) for c in table.columns for pattern in names or [DEFAULT])
     computed = set(names or ()) <= set(OF_STRUCTURES)
-    if there or not smiles or not computed:
+    if there or smiles not in table or not computed:
         return frame, table.matching(names or [DEFAULT], "descriptor_cols")
     from molecule_features import featurize
 
-    found = featurize(frame[smiles[0]].cast(pl.String).to_list(), "rdkit2d")
+    found = featurize(frame[smiles].cast(pl.String).to_list(), "rdkit2d")
     place = {name: j for j, name in enumerate(found.names)}
     values = np.asarray(found.values, dtype=np.float64)[:, [place[n] for n in OF_STRUCTURES]]
     # A structure that cannot be read has none, as a compound that lacks one.
