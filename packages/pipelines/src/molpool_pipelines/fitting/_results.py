@@ -317,7 +317,7 @@ def metric_table(rows: list[list[Any]], columns: list[str], title: str) -> Table
     """Return the closing table: a row per task, the macro mean last."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if i == 0 else "right")
     for n, row in enumerate(rows):
         if n == len(rows) - 1:
             table.add_section()
@@ -335,7 +335,7 @@ def against_baselines(results: Results) -> list[str]:
     """Return what the reported split says of the model, the baselines beside it and more data."""
     more = results.more.get(results.reported, {})
     found, answer = more.get("baselines"), more.get("more_data")
-    said = [] if found is None else list(found.sentences)
+    said = [] if found is None else found.spoken()
     return [*said, answer] if answer else said
 
 

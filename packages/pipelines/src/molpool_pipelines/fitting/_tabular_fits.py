@@ -11,10 +11,11 @@ import numpy as np
 from molpool_common import Float32Array, FloatArray, IntArray, doing, told
 from rich.console import Console
 
-from molpool_pipelines.fitting._baselines import FEATURES, baseline_names
+from molpool_pipelines.fitting._baselines import FEATURES, affordable, baseline_names
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._costs import (
+    LEAST,
     STEPS,
     Cost,
     Planning,
@@ -158,19 +159,16 @@ class Fits:
         share = theirs / width if theirs else 1.0
         tested = len(self.rows.tested.smiles) / len(self.rows.table)
         counted = any(block.kind in ("count", "bit") for block in features)
-        wanted, kept, notes = 0.0, [], []
-        for name in names:
+
+        def cost(name: MemberName) -> float:
             # Neighbours without a fingerprint here compute their own.
-            cost = self.cost(Plan(name)) if counted or name != "neighbours" else Cost(0.0)
-            seconds = share * (cost.fit + tested * cost.said)
-            if wanted + seconds <= _BESIDE * self._budget.seconds:
-                wanted += seconds
-                kept.append(name)
-            else:
-                notes.append(
-                    f"Left out of the simple models beside it, as it would take about {seconds:.0f}"
-                    f" s of the time budget: {WORDS[name]}."
-                )
+            if name == "neighbours" and not counted:
+                return 0.0
+            found = self.cost(Plan(name))
+            return share * (found.fit + tested * found.said)
+
+        most = _BESIDE * self._budget.seconds
+        kept, wanted, notes = affordable(names, cost, most, "of the time budget")
         self.seconds_beside = wanted
         self._budget.promise(wanted)
         return kept, notes
@@ -217,7 +215,9 @@ class Fits:
         # Trials take time too.
         for name in names:
             self.cost(Plan(name))
-        self.size = size = planning.size(max(self._budget.left or 0.0, 0.0))
+        self.size = size = planning.size(
+            max(self._budget.left or 0.0, 0.0), LEAST * (self._budget.seconds or 0.0)
+        )
         self._keep_folds(size.folds)
         names.sort(key=lambda name: planning.needs(name, size.folds, size.one_network))
         notes = []
@@ -426,7 +426,7 @@ class Fits:
             part = f"{steps} of {cost.steps} trees"
         else:
             part = f"{share_of_rows(name, cost, self.size.seconds):.2g} of the rows"
-        over = "" if self.size.seconds > cost.fixed else ", which are longer than it too"
+        over = ", longer than it" if self.size.over or self.size.seconds <= cost.fixed else ""
         return [
             f"No model has time in the budget: {WORDS[name]} alone, with {part}{over}. Another run "
             "with this seed may differ."

@@ -164,6 +164,7 @@ def _beside(
         seed=config.seed,
         cache=config.data.cache_dir,
         features=_of_baselines(rows, budget),
+        bounded=budget.seconds is not None,
     )
 
 

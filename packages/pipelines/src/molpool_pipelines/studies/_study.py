@@ -74,6 +74,7 @@ from molpool_pipelines.studies._storage import (
 )
 from molpool_pipelines.studies._trials import Problem, StudyWorker, error_text, folds_of, params_of
 from molpool_pipelines.studies._workers import supervise
+from molpool_pipelines.tables import with_tasks
 
 
 class StudyScreen:
@@ -374,6 +375,7 @@ def run_study(
     check_folder(settings, path)
     if not settings.overwrite:
         config = as_begun(config, path)
+    config, found = with_tasks(config)
     # Trials and best.yaml name the table in full too.
     config = absolute_paths(config)
     problem = make_problem(config)
@@ -384,7 +386,7 @@ def run_study(
         if goes_on and problem.rows is not None
         else []
     )
-    for note in (*problem.notes, *changes):
+    for note in (*found, *problem.notes, *changes):
         console.print(note, highlight=False, markup=False)
     worker = _worker(settings, problem, path)
     # Made for their errors, before a folder is.
