@@ -574,6 +574,29 @@ def test_heads_need_a_network():
             check_use(config.related, config.model, drawn=config.joint_sampling.enabled)
 
 
+def test_a_distilled_network_is_compared_in_the_units_of_the_run(table, tmp_path, capsys):
+    config = TrainBlendConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["neighbours", "mean"],
+        folds=2,
+        page=False,
+        baselines="none",
+        distill=True,
+        mlp={"hidden": 16, "epochs": 2},
+        data=DataConfig(target_columns=TASKS, transform={"TPSA": "log10p1"}),
+    )
+    path = train_tabular(config)
+    metrics = read_metrics(path / "metrics.json")
+    (note,) = (note for note in metrics.notes if note.startswith("Distilled into one network"))
+    own = metrics.splits["test"].macro["ma_rae"].value
+    assert note.endswith(f"where the models together have RAE {own:.3f}.")
+    # Said on the screen too, where it is asked for.
+    assert "Distilled into one network" in capsys.readouterr().out
+    assert "without intervals" in note
+
+
 def test_a_table_to_distill_by_needs_distilling():
     with pytest.raises(ValueError, match="distill: expected true"):
         TrainTabularConfig(distill_path="more.csv")
