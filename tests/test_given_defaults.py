@@ -180,7 +180,7 @@ def test_every_command_finds_smiles_however_spelt(name: str) -> None:
         assert "structure smiles" in said
 
 
-GIVEN = {
+TYPED = {
     "auto": ["--folds", "5"],
     "blend": ["--folds", "5"],
     "tabular": ["--folds", "5", "--features", TrainTabularConfig().features],
@@ -190,15 +190,15 @@ GIVEN = {
 """Defaults that a user types, by command of molpool-train."""
 
 
-@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("name", TYPED)
 def test_a_resumed_run_knows_which_defaults_were_typed(name: str, tmp_path: Path) -> None:
     command, folder = TRAIN.commands[name], tmp_path / "run"
-    flags = ["--data-path", "small.csv", "--smiles-column", "SMILES", *GIVEN[name]]
+    flags = ["--data-path", "small.csv", "--smiles-column", "SMILES", *TYPED[name]]
     typed = command.parse(name, [*flags, "--save-dir", str(folder)])
     open_folder(single_run(typed), folder, []).close()
     again = ["--resume", "--save-dir", str(folder)]
     resumed, _ = resumed_config(command, name, command.parse(name, again), again)
-    key = GIVEN[name][0].removeprefix("--").replace("-", "_")
+    key = TYPED[name][0].removeprefix("--").replace("-", "_")
     section = resumed
     for part in key.split(".")[:-1]:
         section = getattr(section, part)
