@@ -206,7 +206,7 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
     before = warnings.formatwarning
 
     def formatted(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
-        if category is UserWarning:
+        if issubclass(category, UserWarning):
             return f"{prog}: warning: {printable(str(message))}\n"
         return before(message, category, *place, **line)
 

@@ -193,7 +193,7 @@ def input_error(
         hint = did_you_mean(str(path[-1]), valid_keys(model, path[:-1]))
     elif first["type"] == "value_error":
         below, expected, found = _own_words(first)
-        name += below
+        name = ".".join([*map(str, path), below]) if below else name
     else:
         expected, found = _pydantic_words(first)
         hint = _nearest_choice(first)
@@ -213,8 +213,10 @@ def _own_words(finding: ErrorDetails) -> tuple[str, str, str]:
     message = str(finding.get("ctx", {}).get("error", finding["msg"]))
     match = _EXPECTED_FOUND.fullmatch(message)
     if match:
-        below = f".{match['name']}" if match["name"] else ""
-        return below, match["expected"], match["found"] or repr(finding["input"])
+        # Of keys that do not go together the input is the whole section.
+        whole = isinstance(finding["input"], Mapping | BaseModel)
+        found = match["found"] or ("others" if whole else repr(finding["input"]))
+        return match["name"] or "", match["expected"], found
     return "", "settings that fit together", message
 
 

@@ -1,6 +1,7 @@
 """What a time budget leaves out."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -213,13 +214,13 @@ COSTS = {
 }
 
 
-def planned(left, *names, several=True, given=False):
+def planned(left, *names, several=True, given=False, least=0.0):
     def cost(name, one):
         return COSTS[name, one and name == "mlp"]
 
     # Five folds, each of which trains on four fifths.
     planning = Planning(cost, names, 5, lambda k: 1 + 0.8 * k, several=several, given=given)
-    return planning.size(left / _costs.SURE)
+    return planning.size(left / _costs.SURE, least)
 
 
 @pytest.mark.parametrize(
@@ -258,6 +259,9 @@ def test_where_nothing_has_time_the_nearest_is_made_shorter():
     assert (trees.short, trees.seconds) == ("lightgbm", pytest.approx(20))
     found = shortened("lightgbm", COSTS["lightgbm", False], trees.seconds)
     assert found == {"n_estimators": 100, "learning_rate": pytest.approx(0.15)}
+    # Where nothing is left, for the least that is of use.
+    over = planned(0, "lightgbm", "mlp", "gp", least=18)
+    assert over == replace(size, over=True)
     alone = planned(180, "gp", several=False)
     assert share_of_rows("gp", COSTS["gp", False], alone.seconds) ** 1.8 == pytest.approx(0.25)
     # Trees have fewer steps, not fewer rows.

@@ -398,6 +398,24 @@ def test_simple_models_see_nothing_slow_that_the_budget_left_out(table, tmp_path
         assert list(model.signature["features"]) == seen.split("+")
 
 
+def test_a_run_of_a_simple_model_is_not_called_as_that_beside_it(table, tmp_path):
+    config = TrainTabularConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["lightgbm"],
+        data=DataConfig(target_columns=["logP"], cache_dir="none"),
+        folds=2,
+        baselines="fast",
+        page=False,
+    )
+    beside = read_metrics(train_tabular(config) / "metrics.json").splits["test"].baselines
+    assert beside is not None
+    (said,) = beside.sentences
+    assert "the LightGBM is" in said
+    assert "than the plain LightGBM" in said
+
+
 def test_models_and_groups_of_networks_are_flags():
     for config in (TrainTabularConfig, TrainBlendConfig, TrainAutoConfig):
         assert {"--model", "--chemprop.groups", "--chemprop.model.message-passing.depth"} <= set(

@@ -244,7 +244,9 @@ def with_baselines(
         of_tasks = about_tasks(list(types), dict(zip(types, scales, strict=True)))
         file = f"{BASELINE_MODELS}/{name}/{PREDICTIONS}"
         write_predictions(run, of_tested, types, file, of_tasks=of_tasks)
-        predicted[WORDS[name]] = of_tested
+        # The run's own model may be of the same kind.
+        called = f"the plain {WORDS[name]}" if model == f"the {WORDS[name]}" else WORDS[name]
+        predicted[called] = of_tested
     own = results.predictions.filter(pl.col(SPLIT) == split)
     pairs = against_best(own, predicted, types, model)
     found = BaselineSet(

@@ -284,7 +284,9 @@ class RelatedConfig(ConfigModel):
         "concentration of a screen",
     )
     smiles: Annotated[str | None, short_flag("--related-smiles")] = Field(
-        None, description="their column of SMILES; by default one called SMILES, in any case"
+        None,
+        description="their column of SMILES; by default, and in tables without it, one called "
+        "SMILES, in any case, or the only one that has SMILES in its name",
     )
     use: Annotated[
         Literal["auto", "features", "heads", "pretraining"], short_flag("--related-use")

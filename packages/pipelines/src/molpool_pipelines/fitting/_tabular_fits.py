@@ -15,6 +15,7 @@ from molpool_pipelines.fitting._baselines import FEATURES, affordable, baseline_
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._costs import (
+    LEAST,
     STEPS,
     SURE,
     Cost,
@@ -217,7 +218,9 @@ class Fits:
         # Trials take time too.
         for name in names:
             self.cost(Plan(name))
-        self.size = size = planning.size(max(self._budget.left or 0.0, 0.0))
+        self.size = size = planning.size(
+            max(self._budget.left or 0.0, 0.0), LEAST * (self._budget.seconds or 0.0)
+        )
         self._keep_folds(size.folds)
         names.sort(key=lambda name: planning.needs(name, size.folds, size.one_network))
         return [size.short] if size.short else names
@@ -497,7 +500,7 @@ class Fits:
             part = f"{steps} of {cost.steps} trees"
         else:
             part = f"{share_of_rows(name, cost, self.size.seconds):.2g} of the rows"
-        over = "" if self.size.seconds > cost.fixed else ", which are longer than it too"
+        over = ", longer than it" if self.size.over or self.size.seconds <= cost.fixed else ""
         return [
             f"No model has time in the budget: {WORDS[name]} alone, with {part}{over}. Another run "
             "with this seed may differ."

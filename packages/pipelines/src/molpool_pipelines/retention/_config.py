@@ -469,8 +469,8 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
     max_train_rows: Count | None = Field(None, description="first rows to fit to: for a trial")
     descriptors: str | None = Field(
         None,
-        description="table of compound descriptors: the compound's id and numbers, or SMILES of "
-        "which RDKit's are computed",
+        description="table of compound descriptors: the compound's id or name and numbers, or "
+        "SMILES of which RDKit's are computed",
     )
     classes: str | None = Field(
         None, description="table of compound classes, for class_slopes: the compound's id, class"

@@ -241,6 +241,10 @@ class PreparedNames:
         """Return the names of a column, by id."""
         return self.names.get(column, {})
 
+    def ids(self, column: str) -> dict[str, int]:
+        """Return the ids of a column, by name."""
+        return {name: id_ for id_, name in self.of(column).items()}
+
     def apply(self, column: str, ids: pl.Series) -> pl.Series:
         """Return the name of each id, or the id itself where there is none."""
         known = self.of(column)

@@ -312,6 +312,12 @@ def with_tasks(config: ConfigT) -> tuple[ConfigT, list[str]]:
     named = section.target_columns or getattr(config, "tasks", None)
     if named or getattr(section, "sources", None) or getattr(section, "kind", "smiles") != "smiles":
         return config, []
+    if section.is_given("target_columns"):
+        raise InputError(
+            "--target-columns",
+            expected="columns to predict, or no such flag: then all that look like tasks",
+            found="none behind it",
+        )
     path, dataset = getattr(config, "data_path", None), getattr(section, "dataset", None)
     if dataset == DEMO and path is None:
         found = section.model_copy(update={"target_columns": list(DEMO_TASKS)})
