@@ -17,11 +17,9 @@ import polars as pl
 import pytest
 from molpool_common import dump_config, load_config, parse_config
 from molpool_pipelines.fitting import TrainChempropConfig, TrainTabularConfig
-from molpool_pipelines.fitting._cross_validation import single_run
 from molpool_pipelines.retention import FitConfig
 from molpool_pipelines.runs import open_folder
 from molpool_train.cli import PROGRAM as TRAIN
-from molpool_train.cli import _resumed as resumed_config
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "runs_2026_11.tar.xz"
 
@@ -195,9 +193,11 @@ def test_a_resumed_run_knows_which_defaults_were_typed(name: str, tmp_path: Path
     command, folder = TRAIN.commands[name], tmp_path / "run"
     flags = ["--data-path", "small.csv", "--smiles-column", "SMILES", *TYPED[name]]
     typed = command.parse(name, [*flags, "--save-dir", str(folder)])
-    open_folder(single_run(typed), folder, []).close()
-    again = ["--resume", "--save-dir", str(folder)]
-    resumed, _ = resumed_config(command, name, command.parse(name, again), again)
+    open_folder(typed, folder, []).close()
+    # As the command does with --resume.
+    stored_file = str(folder / "config.resolved.yaml")
+    again = ["--config", stored_file, "--resume", "--save-dir", str(folder)]
+    resumed = command.parse(name, again)
     key = TYPED[name][0].removeprefix("--").replace("-", "_")
     section = resumed
     for part in key.split(".")[:-1]:
