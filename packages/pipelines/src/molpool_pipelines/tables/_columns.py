@@ -324,7 +324,7 @@ def with_tasks(config: ConfigT) -> tuple[ConfigT, list[str]]:
         return config.model_copy(update={"data": found}), []
     if (path is None) == (dataset is None):
         return config, []  # what reads the table says what is missing
-    file = Path(path) if path is not None else locate(dataset, section.file)
+    file = Path(path) if path is not None else locate(str(dataset), section.file)
     frame, _ = open_table(file, getattr(config, "read", None))
     smiles = section.smiles_column if section.is_given("smiles_column") else None
     taken = [name for name, of in roles(config, frame.columns).items() if of.is_named]
