@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -295,7 +296,7 @@ def rewriting(rewrite: Rewrite) -> Migrate:
         data, notes = rewrite(document.data)
         for note in notes:
             sys.stderr.write(printable(f"{document.source}: {note}\n"))
-        return YamlDocument(data, document.source, document.lines) if notes else document
+        return replace(document, data=data) if notes else document
 
     return migrate
 

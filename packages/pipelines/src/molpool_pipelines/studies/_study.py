@@ -22,7 +22,6 @@ from molpool_common import (
     check_free,
     checked,
     default_folder,
-    dump_config,
     interruption,
     tell,
     without_secrets,
@@ -42,13 +41,13 @@ from rich.progress import (
 )
 
 from molpool_pipelines.runs import (
-    CONFIG,
     STUDY,
     Tracker,
     TrackingConfig,
     as_begun,
     check_same_table,
     tracking,
+    write_config,
     write_rejected,
 )
 from molpool_pipelines.studies._config import HPOError, StudyConfig
@@ -399,8 +398,7 @@ def run_study(
     storage = worker.open_storage()
     _, is_new = open_study(worker, problem, storage, accept_changed_table=accept)
     run = run or opened()
-    once = dict.fromkeys(("overwrite", "accept_changed_table", "trust_checkpoint"), False)
-    run.write_text(CONFIG, dump_config(config.model_copy(update=once)))
+    write_config(run, config)
     if problem.rejected is not None:
         write_rejected(run, problem.rejected)
     if problem.rows is not None:

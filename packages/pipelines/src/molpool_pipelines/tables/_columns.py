@@ -306,7 +306,9 @@ def with_tasks(config: ConfigT) -> tuple[ConfigT, list[str]]:
     InputError
         If the table has no column of SMILES or none of numbers, or it is open which are tasks.
     """
-    section: Any = getattr(config, "data")  # noqa: B009  # of either kind
+    section: Any = getattr(config, "data", None)
+    if section is None:  # a study of something else than tables
+        return config, []
     named = section.target_columns or getattr(config, "tasks", None)
     if named or getattr(section, "sources", None) or getattr(section, "kind", "smiles") != "smiles":
         return config, []
