@@ -415,6 +415,7 @@ def test_labels_in_one_dimension_give_predictions_in_one() -> None:
     ("changes", "message"),
     [
         ({"blocks": [8, 3]}, "make up 12 features"),
+        ({"blocks": ["rdkit2d", "maccs"]}, "widths, whole numbers; found 'rdkit2d'"),
         ({"members": 0}, "members: expected 1"),
         ({"dropout": 1.0}, "dropout: expected 0 to below 1"),
         ({"censored_loss": "gauss"}, "found 'gauss'"),

@@ -18,6 +18,7 @@ from molpool_pipelines.fitting._costs import (
     shortened,
     tried_cost,
 )
+from molpool_pipelines.fitting._results import metric_table
 from molpool_pipelines.runs import read_metrics
 
 SMILES = [f"{'C' * n}O" for n in range(1, 201)]
@@ -266,3 +267,13 @@ def test_where_nothing_has_time_the_nearest_is_made_shorter():
     assert share_of_rows("gp", COSTS["gp", False], alone.seconds) ** 1.8 == pytest.approx(0.25)
     # Trees have fewer steps, not fewer rows.
     assert share_of_rows("lightgbm", COSTS["lightgbm", False], 1.0) == 1.0
+
+
+@pytest.mark.parametrize(("n", "shown"), [(3, 3), (24, 24), (610, 24)])
+def test_the_screen_shows_the_first_of_hundreds_of_tasks(n, shown):
+    rows = [[f"task {k}", 10, 0.5] for k in range(n)]
+    table = metric_table([*rows, ["mean over tasks", 10 * n, 0.5]], ["task", "labels", "RAE"], "")
+    names = list(table.columns[0].cells)
+    assert names == [*(f"task {k}" for k in range(shown)), "mean over tasks"]
+    said = None if n == shown else f"and {n - shown} tasks more in metrics.json and in the report"
+    assert table.caption == said

@@ -140,3 +140,8 @@ def test_compounds_are_called_by_their_names_where_the_rows_were_prepared(table,
     # What is not known of a compound is as far off as compounds are from one another.
     spread = found.group_by("comp_id").agg(pl.col("rt").mean())["rt"].to_numpy().std()
     assert blind.filter(level="global")["rt_sd"].min() > 0.9 * spread
+    # Those that are left out are found by their names, too.
+    scores = evaluate(EvaluateConfig(
+        artefacts=[str(tmp_path / "fit")], split_type="compound", cv={"folds": 2},
+    ))  # fmt: skip
+    assert scores.scored[0].common["rmse"][-1] < 0.5 * spread

@@ -53,7 +53,7 @@ from molpool_pipelines.retention._config import (
 )
 from molpool_pipelines.retention._covariates import FILE, ROW
 from molpool_pipelines.retention._fit import fit
-from molpool_pipelines.retention._identifiers import PreparedNames, as_prepared
+from molpool_pipelines.retention._identifiers import PreparedNames, as_prepared, names_copied
 from molpool_pipelines.retention._rejected import Rejected
 from molpool_pipelines.retention._splits import Cell, Splits, each_cell, refitted
 from molpool_pipelines.runs import write_rejected
@@ -299,6 +299,7 @@ def _fitted_again(
         what = f"Fold {number} of {len(splits.cells)}"
         with TemporaryDirectory() as folder:
             place = Path(folder)
+            names_copied(table.files[0], place)
             train.write_parquet(place / "train.parquet")
             test.write_parquet(place / "test.parquet")
             again = [
