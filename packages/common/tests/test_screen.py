@@ -12,10 +12,10 @@ NAME = "LOG PLASMA PROTEIN BINDING (HUMAN) (% unbound)"
 
 
 def printed(table: Table, width: int) -> list[str]:
-    out = console()
-    out.file, out.width = StringIO(), width
+    out, shown = console(), StringIO()
+    out.file, out.width = shown, width
     out.print(table)
-    return out.file.getvalue().splitlines()
+    return shown.getvalue().splitlines()
 
 
 def wide_table(n: int, **options: object) -> tuple[Table, list[str]]:

@@ -19,6 +19,7 @@ from molpool_pipelines.fitting._costs import (
     tried_cost,
 )
 from molpool_pipelines.fitting._results import metric_table
+from molpool_pipelines.models import MemberName
 from molpool_pipelines.runs import read_metrics
 
 SMILES = [f"{'C' * n}O" for n in range(1, 201)]
@@ -94,7 +95,7 @@ def test_what_comes_after_the_models_is_kept_by_tasks_and_molecules():
     ],
 )
 def test_simple_models_beside_a_run_have_a_bound(most, kept, left_out):
-    costs = {"mean": 0.5, "neighbours": 4.0, "lightgbm": 130.0}
+    costs: dict[MemberName, float] = {"mean": 0.5, "neighbours": 4.0, "lightgbm": 130.0}
     found, seconds, notes = affordable([*costs], costs.__getitem__, most, f"of {most:g} s")
     assert found == kept
     assert seconds == sum(costs[name] for name in kept)

@@ -36,7 +36,7 @@ from molpool_pipelines.models import (
 from molpool_pipelines.runs import read_metrics, read_run_predictions
 from molpool_pipelines.scores import CompareConfig
 from molpool_pipelines.tables import DataConfig
-from multitask_models import ModelError
+from multitask_models import ModelError, MultitaskMLP
 
 TASKS = ["logP", "TPSA"]
 CEILING = 60.0
@@ -369,7 +369,7 @@ def test_what_is_left_of_a_budget_is_for_more_networks(table, tmp_path, monkeypa
     assert (said in notes) == (networks == 2)
     model = load_model(path)
     assert isinstance(model, TabularModel)
-    (network,) = (m for m in model.blend.members if hasattr(m, "members"))
+    (network,) = (m for m in model.blend.members if isinstance(m, MultitaskMLP))
     assert network.members == networks
 
 

@@ -20,8 +20,8 @@ def frame(*names: str) -> pl.DataFrame:
     return pl.DataFrame({"SMILES": SMILES, **{name: VALUES + k for k, name in enumerate(names)}})
 
 
-def chosen(*names: str, ask: bool = False, **columns: str) -> tuple[str, ...]:
-    return choose_columns(frame(*names), Columns(**columns), "t.csv", ask=ask)[0].targets
+def chosen(*names: str, ask: bool = False) -> tuple[str, ...]:
+    return choose_columns(frame(*names), Columns(), "t.csv", ask=ask)[0].targets
 
 
 def test_a_row_of_units_hides_no_column_and_rows_have_their_own_numbers(tmp_path: Path) -> None:
