@@ -29,7 +29,9 @@ import numpy as np
 import polars as pl
 import torch
 from accuracy_tables import TABLES, TIERS, Rows, related_tables, rows_of
+from chemprop_multitask import ChempropConfig
 from graph_members import tuned_admet
+from matplotlib.ticker import LogLocator
 from molpool_common import (
     OKABE_ITO,
     FloatArray,
@@ -90,6 +92,8 @@ class Variant:
         Whether labels weigh by their own standard errors, where the table has them.
     scaled : bool
         Whether tasks of a long tail are learnt as logarithms, as `molpool-train auto` chooses them.
+    foundation : bool
+        Whether a network of the graph begins as one of ADMET-AI's, which learned AqSolDB.
     """
 
     member: MemberName
@@ -100,6 +104,7 @@ class Variant:
     surrogate: MemberName = "mlp"
     weighed: bool = False
     scaled: bool = False
+    foundation: bool = True
 
 
 ONE: Mapping[str, Any] = {"members": 1}
@@ -145,6 +150,8 @@ VARIANTS: dict[str, Variant] = {
     "mlp, related as features": Variant("mlp", ONE, related="surrogate"),
     "mlp, related as heads": Variant("mlp", ONE, related="heads"),
     "mlp, related as pretraining": Variant("mlp", ONE, related="pretraining"),
+    "chemprop": Variant("chemprop"),
+    "chemprop, new": Variant("chemprop", foundation=False),
     "chemprop, related as heads": Variant("chemprop", related="heads"),
     "mlp, weighed": Variant("mlp", ONE, weighed=True),
     "gp, weighed": Variant("gp", weighed=True),
@@ -174,6 +181,8 @@ BLENDS: dict[str, tuple[str, ...]] = {
     "mlp + lightgbm, 2D and counts": ("mlp, 2D and counts", "lightgbm, 2D and counts"),
     "mlp + gp + lightgbm": ("mlp", "gp", "lightgbm"),
     "mlp of 4 + gp, no limits": ("mlp of 4", "gp, no limits"),
+    "mlp of 4 + gp + chemprop": ("mlp of 4", "gp", "chemprop"),
+    "mlp + gp + lightgbm + chemprop, new": ("mlp", "gp", "lightgbm", "chemprop, new"),
     WITH_SCREEN: BY_TREES,
     WITH_GRAPH: (*BY_TREES, "chemprop, related as heads"),
     "mlp + gp, related as features": ("mlp, related as features", "gp, related as features"),
@@ -219,8 +228,15 @@ PLAIN = ("mlp, 2D and counts", "lightgbm, 2D and counts")
 THREE = ("mlp", "gp", "lightgbm")
 
 PAGE = (
-    Run(("expansionrx",), ("mlp of 4", "gp, no limits", "mlp of 4 + gp, no limits"), last=True),
-    Run(("biogen",), ("mlp of 4",)),
+    Run(
+        ("expansionrx",),
+        (
+            "mean", "lightgbm, 2D and counts", "lightgbm", "mlp, 2D and counts", "mlp of 4",
+            "gp, no limits", "mlp of 4 + gp, no limits",
+        ),
+        last=True,
+    ),
+    Run(("biogen",), ("mlp of 4", "gp", "chemprop", "mlp of 4 + gp", "mlp of 4 + gp + chemprop")),
     Run(("biogen",), ("mean", *THREE, "mlp of 4", "mlp of 4 + gp"), folds=1, features=NO_ADMET),
     Run(("aqsoldb split",), (*THREE, "mlp + gp", "mlp + gp + lightgbm"), (0, 1, 2), None, NO_ADMET),
     Run(("aqsoldb split",), ("lightgbm, 2D and counts",), (0, 1, 2, 3, 4)),
@@ -233,7 +249,9 @@ PAGE = (
         features=NO_ADMET,
     ),
     Run(("euos25", "tox21"), (*PLAIN, "mlp + lightgbm, 2D and counts"), folds=1),
-    Run(("biogen", "aqsoldb split", "pxr analogues"), TREES, (0, 1), folds=1),
+    Run(("biogen",), TREES, (0, 1), folds=1),
+    Run(("aqsoldb split",), TREES, (0, 1, 2)),
+    Run(("pxr analogues",), TREES),
     Run(IN_UNITS, (*PLAIN, *(f"{name}{SCALED}" for name in PLAIN)), (0, 1, 2)),
 )  # fmt: skip
 """What the page on accuracy reports."""
@@ -337,7 +355,8 @@ class Fold:
             options["n_jobs"] = self._threads
         names = tuple(map(str, range(len(learnt.kinds))))
         if variant.member == "chemprop":
-            options |= {"config": tuned_admet(GRAPH_EPOCHS, self._seed), "groups": [names]}
+            graph = tuned_admet(GRAPH_EPOCHS, self._seed) if variant.foundation else NEW_GRAPH
+            options |= {"config": graph, "groups": [names]}
         settings = MemberSettings(
             blocks, learnt.kinds, self._seed, options=options, task_names=names
         )
@@ -412,6 +431,15 @@ PARTS = 3
 """Folds of the rows to fit, each predicted by a network of related labels of the others."""
 
 GRAPH_EPOCHS = 20
+NEW_GRAPH = ChempropConfig.model_validate(
+    {
+        "model": {
+            "ffn": {"num_layers": 1, "hidden_size": 300},
+            "message_passing": {"hidden_size": 500, "depth": 5},
+        },
+        "training": {"epochs": 26, "loss": "mae", "precision": "bf16"},
+    }
+)
 
 HEAD_WEIGHT = 0.2
 """Of a row of a related table, beside 1."""
@@ -464,7 +492,7 @@ def study(results: Results, name: str, seed: int, run: Run, threads: int) -> Non
         fold = Fold(rows, train, val, seed, threads, run.features, kept)
         for model in run.models:
             key = {"table": name, "model": model, "seed": seed, "fold": number, "last": run.last}
-            key |= {} if run.features is None else {"features": run.features}
+            key["features"] = run.features or OWN
             if not results.has(**key):
                 scored = fold.score(model)
                 results.add(**key, split=rows.split, **scored)
@@ -476,27 +504,30 @@ def study(results: Results, name: str, seed: int, run: Run, threads: int) -> Non
 
 
 def summary(results: Results) -> pl.DataFrame:
-    """Return a row per table and model: mean error over tasks and folds, with standard errors.
+    """Return a row per table, features and model: mean error over tasks and folds.
 
     Of a table the folds and seeds that all its models have, so that they compare; beside them that
-    of all fits of a model.
+    of all fits of a model. Standard errors are over folds and seeds.
     """
-    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
     for row in results.rows:
         split = "time, last 20 %" if row["last"] else row["split"]
-        split += f", {row['features']}" if "features" in row else ""
-        found.setdefault((row["table"], split, row["model"]), []).append(row)
+        found.setdefault((row["table"], split, row["features"], row["model"]), []).append(row)
     lines = []
-    for (name, split, model), rows in found.items():
+    for (name, split, features, model), rows in found.items():
         others = [rows for key, rows in found.items() if key[:2] == (name, split)]
         shared = set.intersection(*({(r["seed"], r["fold"]) for r in rows} for rows in others))
         own = [r for r in rows if (r["seed"], r["fold"]) in shared] or rows
-        line = {"table": name, "split": split, "model": model, "fits": len(own)}
-        line |= _error(own, ()) | _error(own, (FEW_LABELS,), f" without {FEW_LABELS}")
+        line = {"table": name, "split": split, "features": features, "model": model}
+        line |= {"fits": len(own)} | _error(own, ())
+        line |= _error(own, (FEW_LABELS,), f" without {FEW_LABELS}")
         line |= {"all fits": len(rows)} | _error(rows, (), " of all")
         lines.append({**line, "CPU s": float(np.mean([row["seconds"] for row in own]))})
     return pl.DataFrame(lines).sort("table", "split", "error")
 
+
+OWN = "each its own"
+"""Features of models that no run sets."""
 
 FEW_LABELS = "MGMB"
 """Of ExpansionRx: 222 labels, which move its mean most."""
@@ -520,7 +551,7 @@ def changes(results: Results) -> list[tuple[str, ...]]:
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in results.rows:
         model = row["model"].removesuffix(SCALED)
-        pair = {name: row[name] for name in ("table", "seed", "fold")}
+        pair = {name: row[name] for name in ("table", "seed", "fold", "features")}
         for plain in results.of(**pair, model=model) if model != row["model"] else ():
             for task in row["scaled"]:
                 if task in row["errors"]:
@@ -553,28 +584,34 @@ def words(cell: Any) -> str:
 
 
 def draw(found: pl.DataFrame, path: Path) -> None:
-    """Draw error against CPU seconds, a panel per table and split, models by number."""
-    # A constant is at 1, far above what is to be compared.
-    found = found.filter(pl.col("model") != "mean")
+    """Draw error against CPU seconds, a panel per table, models by number.
+
+    Tables in raw units ask for scales, not for models, and are left out; so is the constant, far
+    above what is to be compared.
+    """
+    found = found.filter(pl.col("model") != "mean", ~pl.col("table").is_in(IN_UNITS))
     panels = found.partition_by("table", "split", maintain_order=True)
-    numbers = {model: n for n, model in enumerate([*VARIANTS, *BLENDS], start=1)}
+    shown = [model for model in (*VARIANTS, *BLENDS) if model in found["model"].to_list()]
+    numbers = {model: n for n, model in enumerate(shown, start=1)}
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     drawing = new_figure(2.7 * columns + 2.4, 2.7 * lines)
     grid = drawing.add_gridspec(lines, columns + 1, width_ratios=[*[2.7] * columns, 2.4])
     for place, panel in enumerate(panels):
         axis = drawing.add_subplot(grid[place // columns, place % columns])
-        colour = OKABE_ITO[0]
-        axis.errorbar(
-            panel["CPU s"], panel["error"], panel["se"].fill_null(0), fmt="o", ms=9, mfc="white",
-            mec=colour, ecolor=colour, lw=1,
-        )  # fmt: skip
+        for own, colour in ((True, OKABE_ITO[0]), (False, OKABE_ITO[1])):
+            part = panel.filter((pl.col("features") == OWN) == own)
+            axis.errorbar(
+                part["CPU s"], part["error"], part["se"].fill_null(0), fmt="o", ms=9, mfc="white",
+                mec=colour, ecolor=colour, lw=1,
+            )  # fmt: skip
         for row in panel.iter_rows(named=True):
             axis.text(
                 row["CPU s"], row["error"], str(numbers[row["model"]]), ha="center",
-                va="center_baseline", fontsize=6,
+                va="center_baseline", fontsize=6, zorder=4,
             )  # fmt: skip
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("")
         axis.margins(0.25)
@@ -584,13 +621,18 @@ def draw(found: pl.DataFrame, path: Path) -> None:
         name, split = panel["table"][0], panel["split"][0]
         axis.set_title(name if split in name else f"{name}, {split}", fontsize=8)
         axis.set_xlabel("CPU seconds", fontsize=7)
-        axis.set_ylabel("RAE, or 1 - ROC-AUC", fontsize=7)
+        if place % columns == 0:
+            axis.set_ylabel("RAE, or 1 - ROC-AUC", fontsize=7)
         axis.tick_params(labelsize=6)
-    shown = [model for model in numbers if model in found["model"].to_list()]
     legend = drawing.add_subplot(grid[:, -1])
     legend.axis("off")
-    text = "\n".join(f"{numbers[model]:>2}  {model}" for model in shown)
+    text = "\n".join(f"{number:>2}  {model}" for model, number in numbers.items())
     legend.text(0, 1, text, va="top", fontsize=7, transform=legend.transAxes)
+    for at, (of, colour) in enumerate((("each its own", 0), ("one set for all", 1))):
+        legend.text(
+            0, 0.05 - 0.05 * at, f"features: {of}", color=OKABE_ITO[colour], fontsize=7,
+            transform=legend.transAxes,
+        )  # fmt: skip
     drawing.savefig(path)
 
 

@@ -183,6 +183,28 @@ def test_every_command_that_trains_reads_and_divides_tables_by_the_same_flags() 
         assert set(flag_names(config)) >= RUN, config.__name__
 
 
+@pytest.mark.parametrize(
+    "command",
+    [*(f"train {name}" for name in TRAINING), *(f"hpo {name}" for name in STUDIES), "affinity"],
+)
+def test_every_command_finds_the_tasks_that_are_not_named_or_asks(
+    command: str, table: Path, tmp_path: Path
+) -> None:
+    out = ("--save-path" if command == "affinity" else "--save-dir", tmp_path / "out.npz")
+    pl.read_csv(table).with_columns(pl.col("LogD") / 3, pl.lit(0.1).alias("LogD SD")).write_csv(
+        tmp_path / "sd.csv"
+    )
+    code, _, err = run(command, "--data-path", tmp_path / "sd.csv", *out)
+    assert code == 2
+    assert "LogD SD" in err
+    assert "--target-columns LogD KSOL" in err
+    # Without it the tasks are found: what stops the command is a SMILES that does not parse.
+    code, _, err = run(command, "--data-path", table, *out, "--on-bad-smiles", "error")
+    assert code == 2
+    assert "nonsense" in err
+    assert not (tmp_path / "out.npz").exists()
+
+
 def test_every_command_that_compares_molecules_says_by_which_structure() -> None:
     for config in (*TRAINING.values(), *STUDIES.values(), AffinityCommandConfig, ScoreConfig):
         assert "--standardize" in flag_names(config), config.__name__

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from molpool_common import load_config, parse_config
-from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_common import dump_config, load_config, parse_config
+from molpool_pipelines.fitting import TrainChempropConfig, TrainTabularConfig
 from molpool_pipelines.retention import FitConfig
+from molpool_pipelines.runs import open_folder
+from molpool_train.cli import PROGRAM as TRAIN
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "runs_2026_11.tar.xz"
 
@@ -174,3 +176,56 @@ def test_every_command_finds_smiles_however_spelt(name: str) -> None:
     assert code == 0, said
     if name in ("tabular", "auto", "chemprop"):
         assert "structure smiles" in said
+
+
+TYPED = {
+    "auto": ["--folds", "5"],
+    "blend": ["--folds", "5"],
+    "tabular": ["--folds", "5", "--features", TrainTabularConfig().features],
+    "chemprop": ["--task-affinity.n-groups", "3", "--data.id-column", "x"],
+    "mil": ["--split.n-folds", "5"],
+}
+"""Defaults that a user types, by command of molpool-train."""
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_a_resumed_run_knows_which_defaults_were_typed(name: str, tmp_path: Path) -> None:
+    command, folder = TRAIN.commands[name], tmp_path / "run"
+    flags = ["--data-path", "small.csv", "--smiles-column", "SMILES", *TYPED[name]]
+    typed = command.parse(name, [*flags, "--save-dir", str(folder)])
+    open_folder(typed, folder, []).close()
+    # As the command does with --resume.
+    stored_file = str(folder / "config.resolved.yaml")
+    again = ["--config", stored_file, "--resume", "--save-dir", str(folder)]
+    resumed = command.parse(name, again)
+    key = TYPED[name][0].removeprefix("--").replace("-", "_")
+    section = resumed
+    for part in key.split(".")[:-1]:
+        section = getattr(section, part)
+    assert section.is_given(key.split(".")[-1])
+    assert resumed.data.is_given("smiles_column")
+    # What nobody typed is not given, although the file holds all keys; nor is what of one command.
+    assert not resumed.is_given("seed")
+    assert not resumed.is_given("overwrite")
+    stored = load_config(type(typed), folder / "config.resolved.yaml")
+    assert stored.data.is_given("smiles_column")
+    assert not stored.is_given("resume")
+
+
+def test_given_defaults_of_a_file_survive_its_rewriting(tmp_path: Path) -> None:
+    config = load_config(TrainTabularConfig, _written(tmp_path / "a.yaml", "folds: 5\nseed: 3\n"))
+    text = dump_config(config)
+    assert text.startswith("# Given, at their defaults: folds\n")
+    once = load_config(TrainTabularConfig, _written(tmp_path / "config.resolved.yaml", text))
+    assert once == config
+    assert once.model_fields_set == {"folds", "seed"}
+    assert dump_config(once) == text
+    # A key of another version is passed over.
+    other = text.replace("folds\n", "folds gone data.gone.too\n", 1)
+    again = load_config(TrainTabularConfig, _written(tmp_path / "config.resolved.yaml", other))
+    assert again.is_given("folds")
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path

@@ -106,8 +106,27 @@ def test_screen_has_the_thinnest_support_first(good, lab, pooled, ridge, tmp_pat
     )
     order = [line.split()[1] for line in ended.out.splitlines() if line.startswith("│")]
     assert order[0] == "unseen"
-    assert order.count("all") == 3
-    assert "that all predict" in ended.out
+    assert order.count("all") == 2
+    compared = ended.out.partition("that all predict")[2].splitlines()
+    assert [head.strip() for head in compared[2].split("┃")[-3:-1]] == ["all", "rare, <=2"]
+    assert [line.split()[1] for line in compared if line.startswith("│")][:3] == [
+        "rows",
+        "pooled",
+        "ridge",
+    ]
+
+
+def test_all_baselines_are_compared_and_no_number_is_cut(good, lab, pooled, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = good(
+        *("evaluate", "--artefacts", pooled, "--data", lab / "test.parquet"),
+        *("--baselines", "all", "--save-dir", tmp_path / "out"),
+    )
+    compared = ended.out.partition("that all predict")[2]
+    for name in ("mean", "ridge", "lasso", "gam", "trees", "irt", "loess"):
+        line = next(line for line in compared.splitlines() if f"baseline {name}" in line)
+        assert float(line.split("│")[-2]) > 0
+    assert "…" not in ended.out
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from molpool_common._chem import (
     morgan_fingerprints,
     murcko_scaffolds,
     parse_smiles,
+    scaffolds_of_smiles,
 )
 from molpool_common._errors import InputError
 from rdkit import Chem, DataStructs
@@ -157,3 +158,15 @@ def test_ctrl_c_still_reaches_python_after_inchi() -> None:
 def _press_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(1)
+
+
+def test_scaffolds_of_smiles_are_those_of_their_molecules(monkeypatch: pytest.MonkeyPatch) -> None:
+    smiles = ["c1ccccc1CCO", "CCO", "C1CC1c1ccncc1", "c1ccccc1CCO"]
+    expected = murcko_scaffolds(parse_smiles(smiles).require_all())
+    assert scaffolds_of_smiles(smiles) == expected
+    with pytest.raises(InputError, match="rows 1"):
+        scaffolds_of_smiles(["CCO", "nope"])
+    # What was remembered does not pass a limit that is lower now.
+    monkeypatch.setenv("MOLPOOL_MAX_ATOMS", "5")
+    with pytest.raises(InputError, match="too large"):
+        scaffolds_of_smiles(smiles)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molpool_common._cache import CacheWarning
 from molpool_common._cli import (
     guarded,
     interruption,
@@ -86,6 +88,12 @@ class TestGuarded:
         first, second = capsys.readouterr().err.splitlines()
         assert first.startswith(f"p: {words}. Free")
         assert second.startswith(f"p: 'model.pt': {words}. Free")
+
+    @pytest.mark.parametrize("kind", [UserWarning, CacheWarning])
+    def test_warnings_for_users_are_a_line_of_text(self, kind: type[Warning]) -> None:
+        said: list[str] = []
+        guarded("tool", lambda: said.append(warnings.formatwarning("slow", kind, "x.py", 1)))
+        assert said == ["tool: warning: slow\n"]
 
     def test_interrupt(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert guarded("p", stop(KeyboardInterrupt())) == 130

@@ -52,6 +52,8 @@ class Root(ConfigModel):
     def _no_forbidden(self) -> Root:
         if self.name == "clash":
             raise ValueError("name: expected no clash, found one with 'inner'")
+        if self.name == "alone":
+            raise ValueError("name: expected no inner beside it")
         if self.name == "odd":
             raise ValueError("the parts do not fit")
         return self
@@ -130,7 +132,11 @@ class TestWords:
             ),
             (
                 "name: clash\n",
-                "Root.name (c.yaml): expected no clash; found one with 'inner'.",
+                "name (c.yaml): expected no clash; found one with 'inner'.",
+            ),
+            (
+                "name: alone\n",
+                "name (c.yaml): expected no inner beside it; found others.",
             ),
             (
                 "name: odd\n",

@@ -194,6 +194,48 @@ def test_members_differ_and_are_the_same_in_any_ensemble() -> None:
     )
 
 
+@pytest.mark.parametrize("loss", ["one_sided", "tobit"])
+def test_an_ensemble_grows_one_by_one_into_the_one_that_is_trained_at_once(loss: Any) -> None:
+    X, Y = problem()
+    whole = network(members=3, censored_loss=loss).fit(X, Y)
+    grown = network(members=1, censored_loss=loss, warm_start=True).fit(X, Y)
+    first = grown._member_means(X)
+    for members in (2, 3, 3):
+        grown.set_params(members=members).fit(X, Y)
+    np.testing.assert_array_equal(grown._member_means(X)[0], first[0])
+    for ours, theirs in zip(
+        grown.predict(X, return_std=True), whole.predict(X, return_std=True), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(grown._noise, whole._noise, rtol=1e-6)
+    # Fewer networks, and other rows, layers or tasks, are no more of the same.
+    for wrong in ({"members": 1}, {"hidden": 8}):
+        with pytest.raises(ModelError, match="warm_start: expected"):
+            grown.set_params(**({"members": 3, "hidden": 16} | wrong)).fit(X, Y)
+    grown.set_params(members=3, hidden=16)
+    with pytest.raises(ModelError, match="warm_start: expected"):
+        grown.fit(X[:, :5], Y)
+    with pytest.raises(ModelError, match="warm_start: expected"):
+        grown.fit(X, Y[:, :2])
+
+
+def test_a_growing_ensemble_goes_on_with_its_sampler_and_its_start() -> None:
+    class Some:
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(np.random.default_rng(self.epoch).permutation(40).tolist())
+
+    X, Y = problem(missing=0.0)
+    before = network(members=1).fit(X[:60], Y[:60, :2])
+    whole = network(members=3).starting_from(before).fit(X, Y, sampler=Some())
+    grown = network(members=1, warm_start=True).starting_from(before).fit(X, Y, sampler=Some())
+    for members in (2, 3):
+        grown.set_params(members=members).fit(X, Y, sampler=Some())
+    np.testing.assert_allclose(grown.predict(X), whole.predict(X), rtol=0, atol=2e-6)
+
+
 def test_what_was_learned_before_is_where_it_begins() -> None:
     X, Y = problem(missing=0.0)
     before = network(members=1).fit(X[:60], Y[:60, :2])
@@ -373,6 +415,7 @@ def test_labels_in_one_dimension_give_predictions_in_one() -> None:
     ("changes", "message"),
     [
         ({"blocks": [8, 3]}, "make up 12 features"),
+        ({"blocks": ["rdkit2d", "maccs"]}, "widths, whole numbers; found 'rdkit2d'"),
         ({"members": 0}, "members: expected 1"),
         ({"dropout": 1.0}, "dropout: expected 0 to below 1"),
         ({"censored_loss": "gauss"}, "found 'gauss'"),

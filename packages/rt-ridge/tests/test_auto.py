@@ -237,3 +237,8 @@ def test_awkward_tables_have_an_answer(name):
     found = model.predict_levels(NEW[0], NEW[1])
     assert np.isfinite(found.mean).all()
     assert (found.std > 0).all()
+    # Candidates that such covariates leave no room for are not missed in silence.
+    if name in ("one constant covariate", "dependent covariates"):
+        said = [note for note in model.notes_ if "could not be tried" in note]
+        assert len(said) == 1
+        assert ("x1 constant" in said[0]) == (name == "one constant covariate")

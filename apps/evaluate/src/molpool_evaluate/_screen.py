@@ -162,7 +162,7 @@ def _left_out(scores: Scores) -> list[str]:
 def _table(title: str, *heads: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, head in enumerate(heads):
-        table.add_column(head, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(head, justify="left" if i == 0 else "right")
     return table
 
 
@@ -197,7 +197,7 @@ def _comparison_values(found: Comparison, metric: str) -> Table:
     table = Table(title=LABELS[metric], box=None, title_justify="left")
     table.add_column("task")
     for model in found.models:
-        table.add_column(model, justify="right", overflow="fold")
+        table.add_column(model, justify="right")
     for task in dict.fromkeys(t for t, m in found.places if m == metric):
         cells = [
             "–" if v.value is None else f"{v.value:.3f}" for v in found.values_of(task, metric)
@@ -209,7 +209,7 @@ def _comparison_values(found: Comparison, metric: str) -> Table:
 def _records(found: Comparison) -> Table:
     title = "Wins - losses - not significant, over tasks and opponents"
     table = Table(title=title, box=None, title_justify="left")
-    table.add_column("model", overflow="fold")
+    table.add_column("model")
     for metric in found.metrics:
         table.add_column(LABELS[metric], justify="right")
     for model in found.models:

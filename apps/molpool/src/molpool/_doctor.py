@@ -56,7 +56,7 @@ def _print(found: Installation) -> None:
 def _table(title: str, rows: Mapping[str, str]) -> Table:
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column()
-    table.add_column(overflow="fold")
+    table.add_column()
     for row in rows.items():
         table.add_row(*row)
     return table

@@ -232,7 +232,7 @@ def _support_table(scored: rt.Scored) -> Table:
     shown = [c for c in _SUPPORT if c.column != "n_missing" or filled["n_missing"].sum()]
     for column in shown:
         justify: Literal["left", "right"] = "left" if column.column == "support" else "right"
-        table.add_column(column.head, justify=justify, no_wrap=True)
+        table.add_column(column.head, justify=justify)
     for row in filled.iter_rows(named=True):
         if row["support"] == "all":
             table.add_section()
@@ -245,22 +245,25 @@ def _cell(value: Any, digits: int) -> str:
 
 
 def _comparison_table(evaluation: rt.Evaluation) -> Table:
-    """Return the RMSE of each fit side by side, on the rows that all of them predict."""
-    table = Table()
-    table.add_column("support")
-    table.add_column("rows", justify="right")
-    for scored in evaluation.scored:
-        table.add_column(scored.name, justify="right")
-    first = evaluation.scored[0].common.with_row_index("place")
-    for row in rt.nonempty(first).iter_rows(named=True):
-        if row["support"] == "all":
-            table.add_section()
-        found = [scored.common["rmse"][row["place"]] for scored in evaluation.scored]
-        table.add_row(row["support"], _number(row["n"]), *map(_number, found))
+    """Return the RMSE of each fit below another, on the rows that all of them predict."""
+    first = evaluation.scored[0]
+    common = rt.nonempty(first.common.with_row_index("place"))
+    supports, places = common["support"].to_list(), common["place"].to_list()
+    counts = common["n"].to_list()
+    errors = [[scored.common["rmse"][place] for place in places] for scored in evaluation.scored]
     rare = [scored.rare.row(-1, named=True) for scored in evaluation.scored]
     if rare[0]["n"]:
-        label = f"rare, {rare[0]['support']}"
-        table.add_row(label, _number(rare[0]["n"]), *(_number(row["rmse"]) for row in rare))
+        supports.append(f"rare, {rare[0]['support']}")
+        counts.append(rare[0]["n"])
+        errors = [[*row, of["rmse"]] for row, of in zip(errors, rare, strict=True)]
+    # Models may be many, with long names: they are the rows.
+    table = Table()
+    table.add_column("support")
+    for support in supports:
+        table.add_column(support, justify="right")
+    table.add_row("rows", *map(_number, counts), end_section=True)
+    for scored, row in zip(evaluation.scored, errors, strict=True):
+        table.add_row(scored.name, *map(_number, row))
     return table
 
 

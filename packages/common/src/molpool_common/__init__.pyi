@@ -18,6 +18,7 @@ from ._chem import most_atoms as most_atoms
 from ._chem import murcko_scaffolds as murcko_scaffolds
 from ._chem import parse_smiles as parse_smiles
 from ._chem import rdkit_version as rdkit_version
+from ._chem import scaffolds_of_smiles as scaffolds_of_smiles
 from ._chem import too_large as too_large
 from ._cli import INTERRUPTED as INTERRUPTED
 from ._cli import gathered as gathered

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -260,6 +261,34 @@ def murcko_scaffolds(mols: Sequence[Mol]) -> list[str]:
     """
     with rdBase.BlockLogs():
         return [_murcko_scaffold(mol) for mol in mols]
+
+
+def scaffolds_of_smiles(smiles: Sequence[str]) -> list[str]:
+    """Return what `murcko_scaffolds` says of SMILES, without all molecules in memory.
+
+    A run asks for them at the split, the folds and the intervals: each is computed once in a
+    process, as long as it remembers it.
+
+    Parameters
+    ----------
+    smiles : sequence of str, length N
+
+    Raises
+    ------
+    InputError
+        If any SMILES is no molecule, naming the rows.
+    """
+    most = most_atoms()
+    found = [_scaffold_of(text, most) for text in smiles]
+    if any(scaffold is None for scaffold in found):
+        parse_smiles(smiles).require_all()
+    return [scaffold or "" for scaffold in found]
+
+
+@lru_cache(maxsize=1 << 17)
+def _scaffold_of(smiles: str, most: int) -> str | None:  # what counts as a molecule
+    (mol,) = parse_smiles([smiles]).mols
+    return None if mol is None else murcko_scaffolds([mol])[0]
 
 
 def morgan_bits(mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -205,7 +206,7 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
     before = warnings.formatwarning
 
     def formatted(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
-        if category is UserWarning:
+        if issubclass(category, UserWarning):
             return f"{prog}: warning: {printable(str(message))}\n"
         return before(message, category, *place, **line)
 
@@ -295,7 +296,7 @@ def rewriting(rewrite: Rewrite) -> Migrate:
         data, notes = rewrite(document.data)
         for note in notes:
             sys.stderr.write(printable(f"{document.source}: {note}\n"))
-        return YamlDocument(data, document.source, document.lines) if notes else document
+        return replace(document, data=data) if notes else document
 
     return migrate
 

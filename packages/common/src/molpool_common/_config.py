@@ -7,7 +7,7 @@ author of the file: the first finding, with the dotted key, and the keys of the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from molpool_common._errors import InputError, did_you_mean, nearest
 from molpool_common._secrets import without_secrets
-from molpool_common._yaml import Key, YamlDocument, read_yaml
+from molpool_common._yaml import GIVEN, Key, YamlDocument, read_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -98,7 +98,30 @@ def validate_config(
         raise input_error(error, model, document) from None
     if all_keys or document.source in (RESOLVED, BEST):
         _count_as_given(found)
+        for key in document.given:
+            _give(found, key.split("."))
     return found
+
+
+def _give(config: object, path: Sequence[str]) -> None:
+    """Count a key as given, if there is one; files of other versions may name others."""
+    for n, key in enumerate(path, 1):
+        if not isinstance(config, BaseModel) or key not in type(config).model_fields:
+            return
+        config.__pydantic_fields_set__.add(key) if n == len(path) else None
+        config = getattr(config, key)
+
+
+def _given_defaults(config: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys that were given and are at their defaults."""
+    for key, field in type(config).model_fields.items():
+        value = getattr(config, key)
+        if isinstance(value, BaseModel):
+            yield from _given_defaults(value, f"{prefix}{key}.")
+        elif key in config.model_fields_set and value == field.get_default(
+            call_default_factory=True
+        ):
+            yield prefix + key
 
 
 def _count_as_given(config: BaseModel) -> None:
@@ -124,9 +147,15 @@ def validate_values(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
 
 
 def dump_config(config: BaseModel) -> str:
-    """Return the YAML text that `load_config` reads back to an equal model, less its secrets."""
+    """Return the YAML text that `load_config` reads back to an equal model, less its secrets.
+
+    Its first line names the keys that were given although they are at their defaults, since these
+    adapt to no table.
+    """
     values = without_secrets(config.model_dump(mode="json"))
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    given = " ".join(_given_defaults(config))
+    head = f"{GIVEN}{given}\n" if given else ""
+    return head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
 
 
 _EXPECTED_FOUND = re.compile(
@@ -164,7 +193,7 @@ def input_error(
         hint = did_you_mean(str(path[-1]), valid_keys(model, path[:-1]))
     elif first["type"] == "value_error":
         below, expected, found = _own_words(first)
-        name += below
+        name = ".".join([*map(str, path), below]) if below else name
     else:
         expected, found = _pydantic_words(first)
         hint = _nearest_choice(first)
@@ -184,8 +213,10 @@ def _own_words(finding: ErrorDetails) -> tuple[str, str, str]:
     message = str(finding.get("ctx", {}).get("error", finding["msg"]))
     match = _EXPECTED_FOUND.fullmatch(message)
     if match:
-        below = f".{match['name']}" if match["name"] else ""
-        return below, match["expected"], match["found"] or repr(finding["input"])
+        # Of keys that do not go together the input is the whole section.
+        whole = isinstance(finding["input"], Mapping | BaseModel)
+        found = match["found"] or ("others" if whole else repr(finding["input"]))
+        return match["name"] or "", match["expected"], found
     return "", "settings that fit together", message
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
 from molpool_common._digests import SUMS, record, seal
@@ -91,6 +92,7 @@ class RunFolder:
     def __init__(self, path: Path, lock: FolderLock | None = None) -> None:
         self.path = path
         self._lock = lock
+        self._opened = perf_counter()
         self.checkpoints.mkdir(exist_ok=True)
 
     @classmethod
@@ -181,6 +183,11 @@ class RunFolder:
         """Let other processes write to the folder."""
         if self._lock is not None:
             self._lock.release()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was opened: what the run has taken so far."""
+        return perf_counter() - self._opened
 
     @property
     def checkpoints(self) -> Path:

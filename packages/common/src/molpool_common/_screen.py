@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.segment import Segment
+from rich.table import Table
 
 from molpool_common._ranks import rank
 
@@ -32,6 +33,8 @@ class _TextConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
+        if isinstance(renderable, Table):
+            _cut_nothing(renderable)
         for segment in super().render(renderable, options):
             # What rich says to the terminal itself is marked as such.
             if not segment.control and _CONTROLS.search(segment.text):
@@ -42,6 +45,12 @@ class _TextConsole(Console):
     def render_str(self, text: str, **style: Any) -> Any:
         # Before its width is taken, so that columns stay straight.
         return super().render_str(printable(text), **style)
+
+
+def _cut_nothing(table: Table) -> None:
+    """Let cells of a table that is too wide go on in the next line, those of the widest first."""
+    for column in table.columns:
+        column.no_wrap, column.overflow = False, "fold"
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -28,6 +28,10 @@ _MOST = 100_000
 """Keys, items and values, those behind an alias counted wherever it stands."""
 
 
+GIVEN = "# Given, at their defaults: "
+"""Begins a file that was written with all keys, and names those that the user gave."""
+
+
 @dataclass(frozen=True)
 class YamlDocument:
     """A parsed YAML mapping that remembers where each key stood.
@@ -40,11 +44,14 @@ class YamlDocument:
         File name for messages.
     lines : dict
         Line (from 1) of each key, by the path of keys that leads to it.
+    given : tuple of str
+        Dotted keys that its first line says were given, though they are at their defaults.
     """
 
     data: dict[str, Any]
     source: str
     lines: Mapping[tuple[Key, ...], int] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
 
     def where(self, path: Sequence[Key]) -> str:
         """Return ``file, line n`` for a key, or for the nearest enclosing key that has a line."""
@@ -89,7 +96,9 @@ def read_yaml(path: str | Path, key: str = "--config") -> YamlDocument:
             found=f"a {type(data).__name__}",
             where=str(path),
         )
-    return YamlDocument(data, path.name, lines)
+    first = text.partition("\n")[0]
+    given = first.removeprefix(GIVEN).split() if first.startswith(GIVEN) else ()
+    return YamlDocument(data, path.name, lines, tuple(given))
 
 
 def parse_yaml(text: str, where: str, key: str = "--config") -> Any:

@@ -140,14 +140,20 @@ def featurize(
 
 
 def _joined(parts: Sequence[Part], found: Molecules, chosen: FeatureSet) -> Features:
-    values = np.empty((len(found.which), chosen.width), dtype=np.float32)
     rows = np.flatnonzero(found.which >= 0)
     which = found.which[rows]
+    # A copy of the only block, in the order it has, would be gigabytes for nothing.
+    as_they_are = len(parts) == 1 and np.array_equal(found.which, np.arange(len(parts[0].values)))
+    values: Float32Array = (
+        parts[0].values
+        if as_they_are
+        else np.empty((len(found.which), chosen.width), dtype=np.float32)
+    )
     values[found.which < 0] = np.nan
     reasons = list(found.reasons)
     for block, part in zip(chosen.blocks, parts, strict=True):
         # Some at a time, and what is joined is let go: all of it twice is gigabytes.
-        for start in range(0, len(rows), _ROWS):
+        for start in range(0, 0 if as_they_are else len(rows), _ROWS):
             some = slice(start, start + _ROWS)
             values[rows[some], block.columns] = part.values[which[some]]
         part.values = np.empty((0, block.width), dtype=np.float32)

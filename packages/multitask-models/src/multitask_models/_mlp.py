@@ -66,10 +66,13 @@ class MultitaskMLP(MultitaskModel):
         Seconds that the steps may take; one is always taken. Where all would take longer, the
         schedule passes over some and ends in time, so that the networks follow from how quick the
         machine is and not from the seed alone. None: no limit.
+    warm_start : bool
+        Whether `fit` keeps the networks of an earlier `fit` to the same rows, and trains those that
+        `members` has more, so that an ensemble can grow one by one.
     task_kinds, limits
         As for every model.
     random_state : int
-        Seed. Member i of any ensemble with this seed is the same network.
+        Seed. Member i of any ensemble with this seed is the same network, whenever it was trained.
 
     Attributes
     ----------
@@ -97,6 +100,7 @@ class MultitaskMLP(MultitaskModel):
         task_power: float = 0.5,
         censored_loss: Literal["one_sided", "tobit"] = "one_sided",
         time_limit: float | None = None,
+        warm_start: bool = False,
         task_kinds: TaskKind | Sequence[TaskKind] = "regression",
         limits: Limits = "auto",
         random_state: int = 0,
@@ -114,6 +118,7 @@ class MultitaskMLP(MultitaskModel):
         self.task_power = task_power
         self.censored_loss = censored_loss
         self.time_limit = time_limit
+        self.warm_start = warm_start
         self.task_kinds = task_kinds
         self.limits = limits
         self.random_state = random_state
@@ -186,9 +191,24 @@ class MultitaskMLP(MultitaskModel):
         # The rows have what they need of them.
         del inputs
         before = None if start is None else start._weights
-        self._weights, self.epochs_ = train(rows, recipe, seeds, sampler, before)
+        kept = self._kept(len(self._scaling.columns), labels.values.shape[1])
+        self._weights, self.epochs_ = train(rows, recipe, seeds, sampler, before, kept)
         deviation = residual_deviation(self._weights, rows, recipe, seeds)
         self._noise = np.where(self._classification, 0.0, self._spread * deviation)
+
+    def _kept(self, n_inputs: int, n_tasks: int) -> Weights | None:
+        """Return the networks of an earlier fit, where `warm_start` keeps them."""
+        if not self.warm_start or not hasattr(self, "_weights"):
+            return None
+        k, hidden, tasks = self._weights["head.weight"].shape
+        inputs = sum(self._weights[f"{name}.weight"].shape[1] for name in ("input", "sparse"))
+        if k > self.members or (inputs, hidden, tasks) != (n_inputs, self.hidden, n_tasks):
+            raise ModelError(
+                f"warm_start: expected rows and layers of the earlier fit ({inputs} inputs, "
+                f"{hidden} units, {tasks} tasks) and {k} members or more; found {n_inputs}, "
+                f"{self.hidden}, {n_tasks} and {self.members}."
+            )
+        return self._weights
 
     def encode(self, X: ArrayLike) -> Float32Array:
         """Return what the heads see of molecules [N, F]: the last hidden units of all members.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,9 @@ class InputScaling:
         ModelError
             If the widths do not make up the features.
         """
-        widths = [X.shape[1]] if widths is None else [int(width) for width in widths]
+        widths = [X.shape[1]] if widths is None else list(widths)
+        if not all(isinstance(width, Integral) for width in widths):
+            raise ModelError(f"blocks: expected widths, whole numbers; found {widths[0]!r}.")
         if sum(widths) != X.shape[1] or min(widths) < 1:
             raise ModelError(
                 f"blocks: expected widths from 1 on that make up {X.shape[1]} features; found "

@@ -222,8 +222,9 @@ def train(
     seeds: Sequence[np.random.SeedSequence],
     sampler: RowSampler | None = None,
     start: Weights | None = None,
+    kept: Weights | None = None,
 ) -> tuple[Weights, float]:
-    """Train a network for each seed, all at once.
+    """Train a network for each seed, all at once, but for those that are trained already.
 
     Parameters
     ----------
@@ -235,6 +236,8 @@ def train(
     start : dict of Tensor, optional
         Weights of as many networks of these inputs, or of one, whose layers but the last are where
         training begins; they then learn at `FINE_TUNING` times the rate of the last.
+    kept : dict of Tensor, optional
+        Weights of the networks of the first seeds, trained before.
 
     Returns
     -------
@@ -247,18 +250,25 @@ def train(
     batch = min(recipe.batch_size, n)
     n_steps = -(-recipe.epochs * n // batch)
     members = [Member(seed) for seed in seeds]
+    first = 0 if kept is None else len(kept["head.bias"])
+    members = members[first:]
+    if not members:
+        assert kept is not None
+        return kept, float(recipe.epochs)
     dropout = _Dropout(members, recipe)
     shape = (rows.dense.shape[1], rows.sparse.shape[1], recipe.hidden, n_tasks)
     weights = _stacked([member.weights(*shape) for member in members])
     if recipe.tobit:
         weights["noise"] = torch.zeros(len(members), 1, n_tasks)
     streams = [
-        member.rows(n, batch, sampler, i * recipe.epochs) for i, member in enumerate(members)
+        member.rows(n, batch, sampler, (first + i) * recipe.epochs)
+        for i, member in enumerate(members)
     ]
     body = [name for name in weights if not name.startswith(_LAST)] if start else []
     for name in body:
         assert start is not None
-        weights[name] = start[name].expand_as(weights[name]).clone()
+        own = start[name][first:] if len(start[name]) > 1 else start[name]
+        weights[name] = own.expand_as(weights[name]).clone()
     for parameter in weights.values():
         parameter.requires_grad_()
     groups = [{"params": [w for name, w in weights.items() if name not in body]}]
@@ -297,7 +307,10 @@ def train(
                 place = max(place, min(n_steps, int(gone * n_steps)))
                 schedule.last_epoch = place - 1
             schedule.step()
-    return {name: weight.detach() for name, weight in weights.items()}, taken_steps * batch / n
+    trained = {name: weight.detach() for name, weight in weights.items()}
+    if kept is not None:
+        trained = {name: torch.cat([kept[name], weight]) for name, weight in trained.items()}
+    return trained, taken_steps * batch / n
 
 
 def _stacked(members: Sequence[Weights]) -> Weights:

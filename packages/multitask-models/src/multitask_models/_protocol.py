@@ -276,13 +276,14 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         mean, noise = np.full(shape, np.nan), np.full(shape[1], np.nan)
         mean[featured] = self.single_values_
         place = np.ix_(featured, self._varying)
+        known = features if featured.all() else features[featured]
         if not spread:
             if self._varying.any():
-                mean[place] = self._latent_mean(features[featured])
+                mean[place] = self._latent_mean(known)
             return Latent(mean, None, noise)
         spreads: FloatArray | None = np.full(shape, np.nan)
         if self._varying.any():
-            learned = self._latent(features[featured])
+            learned = self._latent(known)
             mean[place], noise[self._varying] = learned.mean, learned.noise
             if learned.spread is None:
                 spreads = None

@@ -1,10 +1,14 @@
 """What a time budget leaves out."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
-from molpool_pipelines.fitting import _costs
+from molpool_common import RunFolder
+from molpool_pipelines.fitting import TrainTabularConfig, _baselines, _costs, train_tabular
+from molpool_pipelines.fitting._baselines import affordable
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._costs import (
     Cost,
@@ -14,6 +18,9 @@ from molpool_pipelines.fitting._costs import (
     shortened,
     tried_cost,
 )
+from molpool_pipelines.fitting._results import metric_table
+from molpool_pipelines.models import MemberName
+from molpool_pipelines.runs import read_metrics
 
 SMILES = [f"{'C' * n}O" for n in range(1, 201)]
 
@@ -78,6 +85,62 @@ def test_what_comes_after_the_models_is_kept_by_tasks_and_molecules():
     assert 200 < lefts[2] < 270
     assert many.allows(200)
     assert not many.allows(290)
+
+
+@pytest.mark.parametrize(
+    ("most", "kept", "left_out"),
+    [
+        (200.0, ["mean", "neighbours", "lightgbm"], []),
+        (100.0, ["mean", "neighbours"], ["LightGBM"]),
+    ],
+)
+def test_simple_models_beside_a_run_have_a_bound(most, kept, left_out):
+    costs: dict[MemberName, float] = {"mean": 0.5, "neighbours": 4.0, "lightgbm": 130.0}
+    found, seconds, notes = affordable([*costs], costs.__getitem__, most, f"of {most:g} s")
+    assert found == kept
+    assert seconds == sum(costs[name] for name in kept)
+    assert [name for name in left_out if name in notes[0]] == left_out
+    assert all("130 s of 100 s" in note for note in notes)
+
+
+def test_lightgbm_of_many_tasks_is_left_out_beside_a_quick_model(tmp_path, monkeypatch, capsys):
+    # A task takes a hundredth of a second at least: what it takes is told from some of them.
+    rng = np.random.default_rng(0)
+    path = tmp_path / "t.csv"
+    smiles = [f"{'C' * (1 + i % 20)}{'ONSF'[i % 4]}" for i in range(200)]
+    tasks = {f"t{k}": rng.normal(size=200) for k in range(30)}
+    pl.DataFrame({"SMILES": smiles, **tasks}).write_csv(path)
+    fitted = []
+    real = _baselines.fit_member
+
+    def fit(member, molecules, targets, **options):
+        fitted.append((type(member).__name__, int(np.isfinite(targets).any(axis=0).sum())))
+        return real(member, molecules, targets, **options)
+
+    monkeypatch.setattr(_baselines, "fit_member", fit)
+    monkeypatch.setattr(_baselines, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(RunFolder, "seconds", 0.05)
+    config = TrainTabularConfig(
+        data_path=str(path),
+        save_dir=str(tmp_path / "run"),
+        model=["mean"],
+        features="morgan_count",
+        page=False,
+        data={"cache_dir": "none", "split_ratios": (0.6, 0.2, 0.2)},
+    )
+    run = train_tabular(config)
+    found = read_metrics(run / "metrics.json")
+    beside = found.of_reported.baselines
+    assert beside is not None
+    assert "lightgbm" not in beside.models
+    assert "mean" in beside.models
+    assert any("LightGBM" in note and "Left out of the simple" in note for note in found.notes)
+    trials = [n for name, n in fitted if name == "MultitaskLightGBM"]
+    assert trials == [6, 6, 6]
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "Against the best simple model of each task: " in said
+    assert "t7: the mean of the task" not in said
+    assert len(beside.sentences) == 30
 
 
 class Clock:
@@ -153,13 +216,13 @@ COSTS = {
 }
 
 
-def planned(left, *names, several=True, given=False):
+def planned(left, *names, several=True, given=False, least=0.0):
     def cost(name, one):
         return COSTS[name, one and name == "mlp"]
 
     # Five folds, each of which trains on four fifths.
     planning = Planning(cost, names, 5, lambda k: 1 + 0.8 * k, several=several, given=given)
-    return planning.size(left / _costs.SURE)
+    return planning.size(left / _costs.SURE, least)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +261,20 @@ def test_where_nothing_has_time_the_nearest_is_made_shorter():
     assert (trees.short, trees.seconds) == ("lightgbm", pytest.approx(20))
     found = shortened("lightgbm", COSTS["lightgbm", False], trees.seconds)
     assert found == {"n_estimators": 100, "learning_rate": pytest.approx(0.15)}
+    # Where nothing is left, for the least that is of use.
+    over = planned(0, "lightgbm", "mlp", "gp", least=18)
+    assert over == replace(size, over=True)
     alone = planned(180, "gp", several=False)
     assert share_of_rows("gp", COSTS["gp", False], alone.seconds) ** 1.8 == pytest.approx(0.25)
     # Trees have fewer steps, not fewer rows.
     assert share_of_rows("lightgbm", COSTS["lightgbm", False], 1.0) == 1.0
+
+
+@pytest.mark.parametrize(("n", "shown"), [(3, 3), (24, 24), (610, 24)])
+def test_the_screen_shows_the_first_of_hundreds_of_tasks(n, shown):
+    rows = [[f"task {k}", 10, 0.5] for k in range(n)]
+    table = metric_table([*rows, ["mean over tasks", 10 * n, 0.5]], ["task", "labels", "RAE"], "")
+    names = list(table.columns[0].cells)
+    assert names == [*(f"task {k}" for k in range(shown)), "mean over tasks"]
+    said = None if n == shown else f"and {n - shown} tasks more in metrics.json and in the report"
+    assert table.caption == said

@@ -109,6 +109,19 @@ def test_columns_that_teach_nothing_are_left_out_by_name(tmp_path):
     assert "few, same" in notes[0]
 
 
+def test_each_table_has_its_own_column_of_smiles(tmp_path):
+    names = ("SMILES", "Smiles_unify", "canonical_smiles", "structure")
+    paths = []
+    for k, name in enumerate(names):
+        rows = {name: molecules(30), "hit": np.arange(30) / 4 + k}
+        paths.append(str(tmp_path / f"t{k}.csv"))
+        pl.DataFrame(rows).write_csv(paths[-1])
+    found, _ = related(tmp_path, *paths, smiles="structure")
+    assert [len(one.table) for one in found] == [30] * 4
+    with pytest.raises(InputError, match=r"'structur'.*'structure'"):
+        related(tmp_path, *paths, smiles="structur")
+
+
 def test_a_column_that_no_table_has_is_refused(tmp_path):
     path = write(tmp_path / "t.csv", molecules(30), hit=np.arange(30) / 4)
     for key, wrong in (("assays", ["hits"]), ("by", "hits")):

@@ -36,7 +36,7 @@ from molpool_pipelines.models import (
 from molpool_pipelines.runs import read_metrics, read_run_predictions
 from molpool_pipelines.scores import CompareConfig
 from molpool_pipelines.tables import DataConfig
-from multitask_models import ModelError
+from multitask_models import ModelError, MultitaskMLP
 
 TASKS = ["logP", "TPSA"]
 CEILING = 60.0
@@ -329,6 +329,50 @@ def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, second
     assert ("lightgbm" in beside.models) == ("lightgbm" not in seconds)
 
 
+@pytest.mark.parametrize("networks", [2, 3])
+def test_what_is_left_of_a_budget_is_for_more_networks(table, tmp_path, monkeypatch, networks):
+    def trained(name, **options):
+        config = TrainBlendConfig(
+            data_path=str(table),
+            save_dir=str(tmp_path / name),
+            features="morgan_count",
+            model=["mlp", "mean"],
+            folds=2,
+            page=False,
+            baselines="none",
+            data=DataConfig(target_columns=TASKS, split_type="scaffold"),
+            **options,
+        )
+        return train_tabular(config)
+
+    size = {"hidden": 16, "epochs": 3}
+    whole = trained("whole", mlp={"members": networks, **size})
+    # Three at once have no time by what was told of them, but one has, and it takes no time at all.
+    monkeypatch.setattr(
+        Fits, "cost", lambda self, plan, one=False: Cost(1e9 * (plan.name == "mlp" and not one))
+    )
+    grown = Fits._grown
+
+    def until(self, found):
+        done = grown(self, found)
+        if self.networks == networks:
+            self._budget.promise(1e9)
+        return done
+
+    monkeypatch.setattr(Fits, "_grown", until)
+    path = trained("grown", mlp={"members": 3, **size}, time_budget="1h")
+    ours, theirs = (read_run_predictions(run) for run in (path, whole))
+    for column in ("logP predicted", "TPSA predicted", "logP_sd", "logP_lower"):
+        np.testing.assert_allclose(ours[column], theirs[column], rtol=0, atol=1e-4)
+    notes = read_metrics(path / "metrics.json").notes
+    said = "For the time budget, 2 networks in the place of 3."
+    assert (said in notes) == (networks == 2)
+    model = load_model(path)
+    assert isinstance(model, TabularModel)
+    (network,) = (m for m in model.blend.members if isinstance(m, MultitaskMLP))
+    assert network.members == networks
+
+
 def test_simple_models_see_nothing_slow_that_the_budget_left_out(table, tmp_path, monkeypatch):
     def kept(self, names, smiles, compute):
         return (["morgan_count"], []) if len(names) > 1 else (names, [])
@@ -352,6 +396,24 @@ def test_simple_models_see_nothing_slow_that_the_budget_left_out(table, tmp_path
         model = load_model(path / "baselines" / "neighbours")
         assert isinstance(model, TabularModel)
         assert list(model.signature["features"]) == seen.split("+")
+
+
+def test_a_run_of_a_simple_model_is_not_called_as_that_beside_it(table, tmp_path):
+    config = TrainTabularConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["lightgbm"],
+        data=DataConfig(target_columns=["logP"], cache_dir="none"),
+        folds=2,
+        baselines="fast",
+        page=False,
+    )
+    beside = read_metrics(train_tabular(config) / "metrics.json").splits["test"].baselines
+    assert beside is not None
+    (said,) = beside.sentences
+    assert "the LightGBM is" in said
+    assert "than the plain LightGBM" in said
 
 
 def test_models_and_groups_of_networks_are_flags():
@@ -528,6 +590,29 @@ def test_heads_need_a_network():
             check_use(first, config.model, drawn=True)
         with pytest.raises(InputError, match=words):
             check_use(config.related, config.model, drawn=config.joint_sampling.enabled)
+
+
+def test_a_distilled_network_is_compared_in_the_units_of_the_run(table, tmp_path, capsys):
+    config = TrainBlendConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["neighbours", "mean"],
+        folds=2,
+        page=False,
+        baselines="none",
+        distill=True,
+        mlp={"hidden": 16, "epochs": 2},
+        data=DataConfig(target_columns=TASKS, transform={"TPSA": "log10p1"}),
+    )
+    path = train_tabular(config)
+    metrics = read_metrics(path / "metrics.json")
+    (note,) = (note for note in metrics.notes if note.startswith("Distilled into one network"))
+    own = metrics.splits["test"].macro["ma_rae"].value
+    assert note.endswith(f"where the models together have RAE {own:.3f}.")
+    # Said on the screen too, where it is asked for.
+    assert "Distilled into one network" in capsys.readouterr().out
+    assert "without intervals" in note
 
 
 def test_a_table_to_distill_by_needs_distilling():

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType
 from unittest import mock
 
@@ -20,6 +21,8 @@ from molpool_pipelines.scores._calibration import (
     score_classes,
     score_uncertainty,
 )
+from molpool_pipelines.scores._predictions import Predictions
+from molpool_pipelines.scores._scores import stated_sd
 from scipy.stats import norm, spearmanr
 from sklearn import metrics as peer
 
@@ -152,3 +155,40 @@ def test_scores_that_are_no_probabilities_have_no_calibration() -> None:
     found = score_classes(np.array([0.0, 1.0]), np.array([-3.0, 4.0]), threshold=0)
     assert found is not None
     assert (found.bins, found.brier, found.mcc) == ((), None, 1.0)
+
+
+def test_uncertainty_beside_intervals_is_theirs() -> None:
+    rng = np.random.default_rng(0)
+    n, level = 2_000, 0.9
+    y = rng.normal(size=(n, 1))
+    p, half = np.zeros((n, 1)), np.full((n, 1), norm.ppf(0.95))
+    # Members that agree by chance: as a standard deviation that is nonsense.
+    agreeing = np.abs(rng.normal(size=(n, 1))) * 0.01
+    found = Predictions(
+        name="blend",
+        ids=np.arange(n).astype(str).astype(object),
+        tasks=("LogD",),
+        task_types=("regression",),
+        y_true=y,
+        y_pred=p,
+        sd=agreeing,
+        n_bounds=np.zeros(1, dtype=np.int64),
+    )
+    alone, said = stated_sd(found)
+    assert alone is agreeing
+    assert said == []
+    # One side is cut by a limit of the assay.
+    ends = replace(found, lower=p - half, upper=p + half / 3, level=level)
+    stated, said = stated_sd(ends)
+    assert stated is not None
+    np.testing.assert_allclose(stated, 1.0)
+    assert "intervals of 90 %" in said[0]
+    assert "TASK_sd" in said[0]
+    scored = score_uncertainty(y[:, 0], p[:, 0], stated[:, 0])
+    assert scored is not None
+    # 2 000 standard normal errors: their root mean square is within .05 of 1 but for once in 10^3.
+    assert abs(scored.spread - 1) < 0.05
+    assert "TASK_sd" not in stated_sd(replace(ends, sd=None))[1][0]
+    # Intervals without an end say nothing.
+    endless = replace(ends, lower=np.full((n, 1), -np.inf), upper=np.full((n, 1), np.inf))
+    assert stated_sd(endless)[0] is agreeing

@@ -35,15 +35,15 @@ SOURCE = {"path": "a.csv", "columns": {"LogD": "logd"}}
         ),
         (
             {"split_type": "time"},
-            "DataConfig.time_column: expected a column with split_type time; found none.",
+            "time_column: expected a column with split_type time; found none.",
         ),
         (
             {"target_columns": ["LogS"], "sources": [SOURCE]},
-            "DataConfig.sources.columns: expected names in target_columns; found 'LogD'.",
+            "sources.columns: expected names in target_columns; found 'LogD'.",
         ),
         (
             {"target_columns": ["LogD"], "transforms": {"LogS": ["log10"]}},
-            "DataConfig.transforms: expected names in target_columns; found 'LogS'.",
+            "transforms: expected names in target_columns; found 'LogS'.",
         ),
         (
             {"target_columns": ["LogD"], "sources": [{**SOURCE, "dataset": "biogen"}]},

@@ -348,8 +348,11 @@ class AutoRidge(PartialPoolingRidge):
         return found, replace(summaries.levels_alone(), structure=apart.table)
 
     def _add_runs(self, stats: SufficientStatistics, rows: StoredRows | None) -> None:
-        stats = _with_parents(stats)
+        stats, chosen = _with_parents(stats), self.notes_
         super()._add_runs(stats, rows)
+        # What was chosen stands, whose runs are fitted once more.
+        self.notes_ = tuple(dict.fromkeys((*self.notes_, *chosen)))
+        self.summaries_ = replace(self.summaries_, structure=self.choice_.table)
         effects, features = self.summaries_.runs, self.summaries_.features
         if self.choice_.apart is not None and effects is not None and rows is not None:
             # Levels of times less the effects of their runs, as those of pairs seen are.
@@ -464,6 +467,8 @@ def _sentences(choice: Choice) -> tuple[str, ...]:
         taken = choice.table.taken[0][0]
     by = "runs left out" if np.isfinite(choice.table.rmse).any() else "marginal likelihood"
     found = [f"structure chosen by {by} from {len(choice.table.names)}: {taken}"]
+    if choice.refused:
+        found.append(f"some structures could not be tried. {choice.refused}")
     if choice.follow < 1:
         found.append(f"slopes are {_how(choice)} the range of the training, as runs left out say")
     if choice.apart is not None:

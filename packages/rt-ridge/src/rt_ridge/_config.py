@@ -9,7 +9,7 @@ from math import lgamma
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from molpool_common import ConfigModel, FloatArray, Seed
+from molpool_common import ConfigModel, FloatArray, Seed, listed
 from pydantic import Field, model_validator
 
 Family = Literal["half_normal", "half_t", "exponential"]
@@ -279,9 +279,15 @@ class RidgeConfig(ConfigModel):
             return
         if self.method not in ("map", "reml"):
             raise ValueError(f"run_effects: expected method map or reml; found {self.method}")
-        if self.weighs_rows or self.correlated_slopes:
+        others = {
+            f"likelihood {self.likelihood}": self.errors != "gaussian",
+            f"leave_out {self.leave_out}": self.leave_out is not None,
+            "correlated_slopes": self.correlated_slopes,
+        }
+        if any(others.values()):
             raise ValueError(
-                "run_effects: expected likelihood gaussian, no leave_out and no correlated_slopes"
+                "run_effects: expected likelihood gaussian, no leave_out and no correlated_slopes; "
+                f"found {listed([name for name, given in others.items() if given])}"
             )
 
     @property

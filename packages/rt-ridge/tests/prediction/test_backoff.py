@@ -156,6 +156,21 @@ def test_descriptors_speak_for_compounds_never_seen(dense_hierarchy: Any) -> Non
     np.testing.assert_allclose(gain, [0.5 * 10, 0.5 * 2 + 0.05, 2.8], rtol=1e-10)
 
 
+def test_compounds_of_one_group_that_nobody_described_vary_as_those_described(
+    dense_hierarchy: Any,
+) -> None:
+    """Where no compound has two pairs there is no effect of compounds, and still ignorance."""
+    model = described(dense_hierarchy)
+    alone = replace(model.coefficients, compound=None)
+    model = replace(model, coefficients=alone)
+    plain = replace(model, coefficients=replace(alone, descriptors=None))
+    x, ids = np.zeros((3, 1)), (np.full(3, NEW), np.array([1, NEW, NEW]), np.zeros(3, dtype=int))
+    z = np.array([[9.0, 9.0], [2.0, 1.0], [np.nan, 1.0]])
+    found, without = model.predict(x, *ids, z), plain.predict(x, *ids)
+    gain = found.std_mean**2 - without.std_mean**2
+    np.testing.assert_allclose(gain, [0.5 * 10 + 0.37, 0.5 * 2 + 0.05, 3.0], rtol=1e-10)
+
+
 def test_heads_move_groups_that_have_one(dense_hierarchy: Any) -> None:
     plain, model = dense_hierarchy(seed=1).summaries(), described(dense_hierarchy)
     row = np.zeros((1, 1)), [4], [NEW], [-1]

@@ -261,6 +261,10 @@ def test_a_chosen_structure_has_effects_of_runs_too():
     assert model.summaries_.runs is not None
     assert model.summaries_.runs.names[-1] == "r11"
     assert model.scales_["tau_run"]["mean"] == pytest.approx(0.3, rel=0.6)
+    # The choice is told, of the screen and of the page, as it is without effects of runs.
+    assert model.summaries_.structure is model.structure_
+    assert any(note.startswith("structure chosen") for note in model.notes_)
+    assert len(set(model.notes_)) == len(model.notes_)
 
 
 def test_runs_are_numbered_as_time_goes():

@@ -153,9 +153,15 @@ def prepare_random(rows: Rows) -> Assign:
 
 def prepare_scaffold(rows: Rows) -> Assign:
     """Return the assignment of molecules by scaffold."""
-    from molpool_common._chem import murcko_scaffolds
+    from molpool_common._chem import murcko_scaffolds, scaffolds_of_smiles
 
-    scaffolds = murcko_scaffolds(rows.need_mols("scaffold"))
+    # Molecules of a long table are gigabytes: where they are not given, some are made at a time.
+    few = rows.mols is None and rows.smiles is not None
+    scaffolds = (
+        scaffolds_of_smiles(rows.smiles or ())
+        if few
+        else murcko_scaffolds(rows.need_mols("scaffold"))
+    )
     block = connected(rows.molecule, np.unique(scaffolds, return_inverse=True)[1])
 
     def assign(members: Indices, shares: Shares, rng: np.random.Generator) -> Indices:

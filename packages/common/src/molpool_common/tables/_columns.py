@@ -45,9 +45,13 @@ def smiles_column_of(names: Sequence[str], wanted: str, *, given: bool) -> str:
     wanted : str
         What the column is called.
     given : bool
-        Whether somebody said so: else one that only differs in case is taken, the first of several.
+        Whether somebody said so: else one that only differs in case is taken, the first of several,
+        or the only one that has SMILES in its name, as ``canonical_smiles``.
     """
     if given or wanted in names:
         return wanted
-    alike = (name for name in names if name.casefold() == wanted.casefold())
-    return next(alike, wanted)
+    alike = [name for name in names if name.casefold() == wanted.casefold()]
+    of_kind = [name for name in names if "smiles" in name.casefold()]
+    if alike or len(of_kind) == 1:
+        return (alike or of_kind)[0]
+    return wanted

@@ -32,6 +32,7 @@ from molpool_pipelines.affinity._measure import check_device, measure_affinity
 from molpool_pipelines.affinity._page import Measurement, affinity_report
 from molpool_pipelines.affinity._words import AffinityScreen, print_outcome, printing_matrix
 from molpool_pipelines.runs import write_rejected
+from molpool_pipelines.tables import with_tasks
 
 
 def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = ()) -> None:
@@ -53,7 +54,9 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
     console = new_console()
     check_device(config.measurement, key="")
     check_outputs(config)
+    config, found = with_tasks(config)
     inputs = read_inputs(config)
+    inputs.notes[:0] = found
     start = time.perf_counter()
     result = _measure(config, inputs, console)
     seconds = time.perf_counter() - start

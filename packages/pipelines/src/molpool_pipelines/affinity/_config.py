@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -129,7 +130,7 @@ def read_as_measurement(document: YamlDocument) -> YamlDocument:
         path[1:] if path[0] == _SECTION and len(path) > 1 else path: line
         for path, line in document.lines.items()
     }
-    return YamlDocument(_measurement(document.data, section), document.source, lines)
+    return replace(document, data=_measurement(document.data, section), lines=lines)
 
 
 def _measurement(training: dict[str, Any], section: dict[str, Any]) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def pair_table(pairs: Sequence[Pair], *, symmetric: bool, title: str | None = No
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("rank", justify="right")
     for head in ("task", "task") if symmetric else ("receives", "from"):
-        table.add_column(head, overflow="fold")
+        table.add_column(head)
     for head in ("affinity", "± s.e.", "batches"):
         table.add_column(head, justify="right")
     # strict=False: one longer by the leading None.
@@ -253,7 +253,7 @@ def print_outcome(console: Console, notes: Sequence[str], affinity: Affinity) ->
 def _group_table(affinity: Affinity) -> Table:
     table = Table(title="Groups", title_justify="left", title_style="bold")
     table.add_column("group", justify="right")
-    table.add_column("tasks", overflow="fold")
+    table.add_column("tasks")
     table.add_column("together", justify="right")
     shares = affinity.cohesion()
     for k, (tasks, share) in enumerate(zip(affinity.grouping.groups, shares, strict=True)):

@@ -20,15 +20,12 @@ from molpool_common import (
     text_column,
 )
 
-from molpool_pipelines.demo import DEMO_TASKS
 from molpool_pipelines.fitting._config import TrainAutoConfig
 from molpool_pipelines.tables import (
-    DEMO,
-    Columns,
     DataConfig,
     SplitType,
-    choose_columns,
     suggested_scale,
+    with_tasks,
 )
 
 _LEAST_SCAFFOLDS = 30
@@ -63,25 +60,14 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
     InputError
         If the table has no column of SMILES, or none of numbers.
     """
+    config, notes = with_tasks(config)
     data = config.data
-    notes: list[str] = []
 
     @cache
     def table() -> pl.DataFrame:
         assert config.data_path is not None
         return read_table(Path(config.data_path), config.read)
 
-    if data.dataset == DEMO and not data.target_columns:
-        data = data.model_copy(update={"target_columns": list(DEMO_TASKS)})
-    elif config.data_path is not None and not data.target_columns:
-        named = data.smiles_column if data.is_given("smiles_column") else None
-        columns, notes = choose_columns(
-            table(), Columns(named, data.id_column), Path(config.data_path).name
-        )
-        data = data.model_copy(
-            update={"smiles_column": columns.smiles, "target_columns": list(columns.targets)}
-        )
-        notes.append(f"Tasks: {listed(data.target_columns, 20)}.")
     given = data.split_column or data.split_file or data.test_path
     if config.choose_split and not given:
         if data.split_type == "random":

@@ -68,11 +68,16 @@ _TRIED = "out-of-fold-{}.npz"
 
 
 def train_and_write(
-    console: Console, config: TrainMILConfig, path: Path, arguments: Sequence[str]
+    console: Console,
+    config: TrainMILConfig,
+    path: Path,
+    arguments: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> Path:
     """Read bags, train, evaluate and write; see `train_mil`."""
     with first_rank_first():
         inputs = read_inputs(config)
+    inputs.notes[:0] = notes
     n_notes = len(inputs.notes)
     config = with_size(config, inputs)
     of_size = inputs.notes[n_notes:]

@@ -7,8 +7,9 @@ nothing that these do not know.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ import numpy as np
 import polars as pl
 from molpool_common import (
     FloatArray,
+    IntArray,
     MetricTable,
     RunFolder,
     Structure,
@@ -27,6 +29,7 @@ from molpool_common import (
 from rich.console import Console
 
 from molpool_pipelines.fitting._config import BaselineChoice
+from molpool_pipelines.fitting._costs import STEPS, Predict, tried_cost
 from molpool_pipelines.fitting._results import Results
 from molpool_pipelines.models import (
     WORDS,
@@ -73,6 +76,9 @@ def baseline_names(which: BaselineChoice) -> tuple[MemberName, ...]:
     return _OF[which]
 
 
+_LEAST_SECONDS = 60.0
+"""Seconds that simple models may always take together; more where the run's own models did."""
+
 _LEAST_ROWS = 20
 """Rows of a test split on which no difference could be told are not worth the time."""
 
@@ -108,6 +114,38 @@ class ReferenceRows:
         return blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 
+def affordable(
+    names: Sequence[MemberName], cost: Callable[[MemberName], float], most: float, of: str
+) -> tuple[list[MemberName], float, list[str]]:
+    """Return the simple models that have time beside a run's own, their seconds, and what has not.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The models, those that matter most first.
+    cost : callable
+        Seconds of a model.
+    most : float
+        Seconds that all may take together.
+    of : str
+        What sentences compare these seconds with.
+    """
+    kept: list[MemberName] = []
+    notes: list[str] = []
+    spent = 0.0
+    for name in names:
+        seconds = cost(name)
+        if spent + seconds <= most:
+            spent += seconds
+            kept.append(name)
+        else:
+            notes.append(
+                f"Left out of the simple models beside it, as it would take about {seconds:.0f} s "
+                f"{of}: {WORDS[name]}."
+            )
+    return kept, spent, notes
+
+
 def with_baselines(
     console: Console,
     run: RunFolder,
@@ -120,8 +158,12 @@ def with_baselines(
     seed: int,
     cache: str,
     features: str = FEATURES,
+    bounded: bool = False,
 ) -> Results:
     """Return the results with baselines, which are left in the run's folder as models.
+
+    They take no longer than the run's own models have taken, or a minute where that is more; a
+    model that would, as LightGBM of hundreds of tasks, is left out and said.
 
     Parameters
     ----------
@@ -145,6 +187,8 @@ def with_baselines(
         Folder of cached features.
     features : str
         What they see of a molecule, a fingerprint among it.
+    bounded : bool
+        Whether `names` were chosen by the time that is left.
     """
     if not names:
         return results
@@ -157,6 +201,7 @@ def with_baselines(
     # RDKit's descriptors take seconds to import.
     from molecule_features import featurize
 
+    most = max(_LEAST_SECONDS, run.seconds)
     console.print(f"Baselines: {listed([WORDS[n] for n in names])}.", highlight=False)
     split = results.reported
     smiles = [*rows.train.modelled, *rows.tested.modelled]
@@ -164,6 +209,12 @@ def with_baselines(
     n = len(rows.train)
     known = Molecules(smiles[:n], seen.values[:n])
     tested = Molecules(smiles[n:], seen.values[n:])
+    settings = MemberSettings(seen.blocks, tuple(kinds), seed, limits=None)
+    if not bounded:
+        cost = partial(_seconds, settings, known, rows.train, len(rows.tested))
+        words = f"of {most:.0f} s, the time of the run's own models or a minute"
+        names, _, said_of = affordable(names, cost, most, words)
+        results = replace(results, remarks=(*results.remarks, *said_of))
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, pl.DataFrame] = {}
     types = dict(zip(rows.tested.task_names, kinds, strict=True))
@@ -171,7 +222,6 @@ def with_baselines(
     in_units = rows.tested.in_units()
     exact = exact_labels(in_units.targets, in_units.censoring)
     for name in told(names, "Simple models", len(names), "models"):
-        settings = MemberSettings(seen.blocks, tuple(kinds), seed, limits=None)
         member = build_member(name, settings)
         fit_member(member, known, rows.train.targets, censoring=rows.train.censoring)
         mean, _ = predict_member(member, tested)
@@ -194,7 +244,9 @@ def with_baselines(
         of_tasks = about_tasks(list(types), dict(zip(types, scales, strict=True)))
         file = f"{BASELINE_MODELS}/{name}/{PREDICTIONS}"
         write_predictions(run, of_tested, types, file, of_tasks=of_tasks)
-        predicted[WORDS[name]] = of_tested
+        # The run's own model may be of the same kind.
+        called = f"the plain {WORDS[name]}" if model == f"the {WORDS[name]}" else WORDS[name]
+        predicted[called] = of_tested
     own = results.predictions.filter(pl.col(SPLIT) == split)
     pairs = against_best(own, predicted, types, model)
     found = BaselineSet(
@@ -205,6 +257,28 @@ def with_baselines(
     )
     more = {**results.more, split: {**results.more.get(split, {}), "baselines": found}}
     return replace(results, more=more)
+
+
+def _seconds(
+    settings: MemberSettings, known: Molecules, table: MoleculeTable, tested: int, name: MemberName
+) -> float:
+    """Return what a model takes about, told from a few of its steps on some rows and tasks."""
+    # Imports its framework, whose seconds say nothing of what fits take.
+    whole, step = build_member(name, settings), STEPS.get(name)
+
+    def trial(rows: IntArray, tasks: IntArray, n: int | None) -> Predict:
+        options = settings.options if step is None or n is None else {**settings.options, step: n}
+        learnt = table.take(rows)
+        shown = np.isin(np.arange(len(settings.task_types)), tasks)
+        targets = np.where(shown, learnt.targets, np.nan)
+        member = build_member(name, replace(settings, options=options))
+        fit_member(member, known.take(rows), targets, censoring=learnt.censoring)
+        return lambda at: predict_member(member, known.take(at))
+
+    labelled = np.isfinite(table.targets)
+    steps = getattr(whole, step) if step else 0
+    cost = tried_cost(name, labelled, steps, trial, seed=settings.seed, left=np.inf)
+    return cost.fit + cost.said * tested / len(table)
 
 
 def _with_predictions(

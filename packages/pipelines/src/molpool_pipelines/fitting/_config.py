@@ -72,7 +72,8 @@ class BaselineConfig(ConfigModel):
     baselines: BaselineChoice = Field(
         "fast",
         description="simple models on the same rows, for comparison: fast: mean of the task, "
-        "nearest neighbours and LightGBM; all: a random forest too",
+        "nearest neighbours and LightGBM; all: a random forest too. They take as long as the run's "
+        "own models at most, or a minute where that is more",
     )
 
 
@@ -283,7 +284,9 @@ class RelatedConfig(ConfigModel):
         "concentration of a screen",
     )
     smiles: Annotated[str | None, short_flag("--related-smiles")] = Field(
-        None, description="their column of SMILES; by default one called SMILES, in any case"
+        None,
+        description="their column of SMILES; by default, and in tables without it, one called "
+        "SMILES, in any case, or the only one that has SMILES in its name",
     )
     use: Annotated[
         Literal["auto", "features", "heads", "pretraining"], short_flag("--related-use")

@@ -54,6 +54,10 @@ _GROWTH: Mapping[MemberName, float] = {"gp": 1.8}
 SURE = 0.85
 """Share of the time left that is planned for: trials tell times of fits by a tenth or so."""
 
+LEAST = 0.05
+"""Share of a budget that its only model has at least, where nothing is left: a network after a few
+steps errs more than the mean does, and a small table's model is whole in that time."""
+
 _FEWEST = 2
 """Folds that are predicted where they have time with some model."""
 
@@ -99,12 +103,15 @@ class Size:
         The only model, with less than its steps or rows: none fits whole. None where some do.
     seconds : float
         That each of its fits to all rows may take.
+    over : bool
+        Whether that is longer than the budget.
     """
 
     folds: int
     one_network: bool = False
     short: MemberName | None = None
     seconds: float = 0.0
+    over: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,14 +149,14 @@ class Planning:
         cost = self.cost(name, one)
         return cost.fit * self.work(folds) + cost.said * self.predicted
 
-    def size(self, left: float) -> Size:
+    def size(self, left: float, least: float = 0.0) -> Size:
         """Return the size that fits into the seconds left.
 
         As many models as have time with two folds, which bring more than weights and intervals
         that rest on all rows; then as many folds. One network where that brings a model or a fold:
         several say how unsure they are and err as one does. Where none has time with two folds,
-        one; where none has with one, the model that comes nearest, for as long as there is. All
-        folds, where their number was given.
+        one; where none has with one, the model that comes nearest, for as long as there is, or for
+        the `least` seconds. All folds, where their number was given.
         """
         time, every = SURE * left, self.folds
         fewest, one = (every, every) if self.given else (min(_FEWEST, every), 1)
@@ -162,8 +169,8 @@ class Planning:
             best = (*self._models(one, self.several, time), not self.several)
         if best[0]:
             return Size(best[1], not best[2])
-        name, seconds = self._nearest(time, one)
-        return Size(one, self.several, name, seconds)
+        name, seconds = self._nearest(max(time, least), one)
+        return Size(one, self.several, name, seconds, over=time < least)
 
     def _models(self, folds: int, one: bool, time: float) -> tuple[int, int]:
         """Return how many models have time, the cheapest first, and the folds."""

@@ -168,7 +168,7 @@ def cross_validate(
         gathered = _gather(run, cells)
     _show(console, gathered, len(cells))
     said = read_metrics(path).of_reported.baselines
-    for line in [] if said is None else said.sentences:
+    for line in [] if said is None else said.spoken():
         console.print(line, highlight=False)
     console.print(f"Report: {path / REPORT}", highlight=False, soft_wrap=True)
     return path
@@ -447,9 +447,9 @@ def _show(console: Console, scores: pl.DataFrame, n_folds: int) -> None:
         title_justify="left",
         title_style="bold",
     )
-    table.add_column("task", overflow="fold")
+    table.add_column("task")
     for name in names:
-        table.add_column(LABELS[name], justify="right", overflow="fold")
+        table.add_column(LABELS[name], justify="right")
     for task in scores["task"].unique(maintain_order=True).to_list():
         row = [] if task != MACRO else [name for name in names if name in IN_UNITS]
         table.add_row(

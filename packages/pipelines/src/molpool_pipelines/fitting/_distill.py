@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from molpool_common import FloatArray, RunFolder, TaskType, doing, task_metrics
-from rich.console import Console
+from molpool_common import FloatArray, RunFolder, TaskType, doing, from_scale, task_metrics
 
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._inputs import Inputs
@@ -24,7 +23,6 @@ from molpool_pipelines.tables import exact_labels
 
 
 def write_distilled(
-    console: Console,
     config: TrainTabularConfig,
     inputs: Inputs,
     rows: TrainingRows,
@@ -35,8 +33,6 @@ def write_distilled(
 
     Parameters
     ----------
-    console : Console
-        The screen.
     config : TrainTabularConfig
         Size and training of the network.
     inputs : Inputs
@@ -71,8 +67,8 @@ def write_distilled(
     )
     small.save(run.path / DISTILLED)
     return (
-        f"Distilled into one network of {len(molecules.X)} molecules, {DISTILLED}"
-        f"{_compared(inputs, rows, model, one)}."
+        f"Distilled into one network of {len(molecules.X)} molecules, {DISTILLED}, without "
+        f"intervals{_compared(inputs, rows, model, one)}."
     )
 
 
@@ -93,11 +89,13 @@ def _compared(inputs: Inputs, rows: TrainingRows, model: TabularModel, one: Blen
     test = inputs.tables.test
     if not len(test):
         return ""
-    exact = exact_labels(test.targets, test.censoring)
+    # In the table's units, as all metrics of the run.
+    in_units = test.in_units()
+    exact = exact_labels(in_units.targets, in_units.censoring)
     said: list[str] = []
     for blend in (one, model.blend):
-        mean: FloatArray = blend.predict(rows.tested)[0]
-        found = task_metrics(exact, np.nan_to_num(mean), test.task_names, list(model.task_types))
+        mean: FloatArray = from_scale(np.nan_to_num(blend.predict(rows.tested)[0]), model.scales)
+        found = task_metrics(exact, mean, test.task_names, list(model.task_types), model.scales)
         macro = found.macro()
         said.append(
             " and ".join(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from molpool_common import FloatArray, IntArray, murcko_scaffolds, parse_smiles
+from molpool_common import FloatArray, InputError, IntArray, parse_smiles, scaffolds_of_smiles
 
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Basis, Calibration, Shift, ShiftKind, ShiftModel
@@ -131,8 +131,10 @@ def calibrate(
 
 def _scaffolds(smiles: Sequence[str]) -> list[str] | None:
     """Return the scaffold of each molecule; None where one does not parse."""
-    mols = [mol for mol in parse_smiles(smiles).mols if mol is not None]
-    return murcko_scaffolds(mols) if len(mols) == len(smiles) else None
+    try:
+        return scaffolds_of_smiles(smiles)
+    except InputError:
+        return None
 
 
 def _numbers(known: Sequence[PredictedRows], farther: Sequence[PredictedRows]) -> IntArray | None:

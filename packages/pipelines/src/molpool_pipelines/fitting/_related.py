@@ -171,6 +171,7 @@ def _check_columns(config: RelatedConfig, columns: Mapping[Path, Sequence[str]])
     for key, named in (
         ("related.assays", config.assays),
         ("related.by", [config.by] if config.by else []),
+        ("related.smiles", [config.smiles] if config.smiles else []),
     ):
         for name in named:
             if name not in there:
@@ -189,7 +190,8 @@ def _read(
     """Return a table with a row per molecule, the mean of its repeats."""
     frame = read_table(path, read, key=KEY)
     own = tuple(name for name in config.assays if name in frame.columns)
-    columns = _columns(frame, Columns(smiles=config.smiles, targets=own), path.name)
+    smiles = config.smiles if config.smiles in frame.columns else None
+    columns = _columns(frame, Columns(smiles=smiles, targets=own), path.name)
     section = DataConfig(
         smiles_column=columns.smiles,
         target_columns=list(columns.targets),

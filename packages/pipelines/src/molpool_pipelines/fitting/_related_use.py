@@ -170,6 +170,11 @@ class Candidates:
         self.mean.append(mean)
         self.sd.append(sd)
 
+    def replace(self, plan: Plan, mean: FloatArray, sd: FloatArray) -> None:
+        """Put what a model that has grown says in the place of what it said."""
+        at = self.plans.index(plan)
+        self.mean[at], self.sd[at] = mean, sd
+
     def of(self, plan: Plan) -> int | None:
         """Return the place of a model, None where it was not tried."""
         return self.plans.index(plan) if plan in self.plans else None

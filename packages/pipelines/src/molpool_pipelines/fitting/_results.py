@@ -313,11 +313,18 @@ def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
     return ["mean over tasks", sum(score.n for score in table.tasks), *means]
 
 
+_ON_SCREEN = 24
+"""Tasks whose rows the screen shows at most: hundreds would push all else away."""
+
+
 def metric_table(rows: list[list[Any]], columns: list[str], title: str) -> Table:
-    """Return the closing table: a row per task, the macro mean last."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    """Return the closing table: a row per task, the first of very many, the macro mean last."""
+    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left")
+    if (more := len(rows) - 1 - _ON_SCREEN) > 0:
+        rows = [*rows[:_ON_SCREEN], rows[-1]]
+        table.caption = f"and {more} tasks more in metrics.json and in the report"
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if i == 0 else "right")
     for n, row in enumerate(rows):
         if n == len(rows) - 1:
             table.add_section()
@@ -335,7 +342,7 @@ def against_baselines(results: Results) -> list[str]:
     """Return what the reported split says of the model, the baselines beside it and more data."""
     more = results.more.get(results.reported, {})
     found, answer = more.get("baselines"), more.get("more_data")
-    said = [] if found is None else list(found.sentences)
+    said = [] if found is None else found.spoken()
     return [*said, answer] if answer else said
 
 

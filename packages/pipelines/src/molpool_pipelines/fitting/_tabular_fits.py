@@ -11,11 +11,13 @@ import numpy as np
 from molpool_common import Float32Array, FloatArray, IntArray, doing, told
 from rich.console import Console
 
-from molpool_pipelines.fitting._baselines import FEATURES, baseline_names
+from molpool_pipelines.fitting._baselines import FEATURES, affordable, baseline_names
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._costs import (
+    LEAST,
     STEPS,
+    SURE,
     Cost,
     Planning,
     Predict,
@@ -140,6 +142,9 @@ class Fits:
         self._console, self._budget = console, budget
         self.surrogates = Surrogates.of(config, rows, budget)
         self.farther: dict[Plan, tuple[FloatArray, FloatArray]] = {}
+        self._of_folds: list[MultitaskMLP] = []
+        self._took = 0.0
+        self.networks = 1
         self.size, self._n_folds = Size(len(rows.folds)), len(rows.folds)
         self._costs: dict[tuple[Plan, bool], Cost] = {}
         self._passes = self.seconds_beside = 0.0
@@ -158,26 +163,23 @@ class Fits:
         share = theirs / width if theirs else 1.0
         tested = len(self.rows.tested.smiles) / len(self.rows.table)
         counted = any(block.kind in ("count", "bit") for block in features)
-        wanted, kept, notes = 0.0, [], []
-        for name in names:
+
+        def cost(name: MemberName) -> float:
             # Neighbours without a fingerprint here compute their own.
-            cost = self.cost(Plan(name)) if counted or name != "neighbours" else Cost(0.0)
-            seconds = share * (cost.fit + tested * cost.said)
-            if wanted + seconds <= _BESIDE * self._budget.seconds:
-                wanted += seconds
-                kept.append(name)
-            else:
-                notes.append(
-                    f"Left out of the simple models beside it, as it would take about {seconds:.0f}"
-                    f" s of the time budget: {WORDS[name]}."
-                )
+            if name == "neighbours" and not counted:
+                return 0.0
+            found = self.cost(Plan(name))
+            return share * (found.fit + tested * found.said)
+
+        most = _BESIDE * self._budget.seconds
+        kept, wanted, notes = affordable(names, cost, most, "of the time budget")
         self.seconds_beside = wanted
         self._budget.promise(wanted)
         return kept, notes
 
     def plain(self) -> tuple[Candidates, list[str]]:
         """Return the models of the configuration as tried out of fold, and what had no time."""
-        names, notes = self._sized(list(dict.fromkeys(self.config.model)))
+        names, notes = self._sized(list(dict.fromkeys(self.config.model))), list[str]()
         tried = {name: self.try_out(Plan(name), first=name == names[0]) for name in names}
         found = Candidates()
         for name in dict.fromkeys(self.config.model):
@@ -195,11 +197,10 @@ class Fits:
             )
         return found, notes
 
-    def _sized(self, names: list[MemberName]) -> tuple[list[MemberName], list[str]]:
-        """Return the models that have time, the cheapest first, and how they were made smaller."""
-        of_network = self.config.mlp.members
+    def _sized(self, names: list[MemberName]) -> list[MemberName]:
+        """Return the models that have time, the cheapest first."""
         if self._budget.left is None:
-            return names, []
+            return names
 
         def cost(name: MemberName, one: bool) -> Cost:
             return self.cost(Plan(name), one=one and name == "mlp")
@@ -211,19 +212,18 @@ class Fits:
             len(self.rows.folds),
             self._work,
             1 + tested,
-            several="mlp" in names and of_network > 1,
+            several="mlp" in names and self.config.mlp.members > 1,
             given=self.config.is_given("folds"),
         )
         # Trials take time too.
         for name in names:
             self.cost(Plan(name))
-        self.size = size = planning.size(max(self._budget.left or 0.0, 0.0))
+        self.size = size = planning.size(
+            max(self._budget.left or 0.0, 0.0), LEAST * (self._budget.seconds or 0.0)
+        )
         self._keep_folds(size.folds)
         names.sort(key=lambda name: planning.needs(name, size.folds, size.one_network))
-        notes = []
-        if size.one_network and size.short in (None, "mlp"):
-            notes.append(f"For the time budget, one network in the place of {of_network}.")
-        return ([size.short] if size.short else names), notes
+        return [size.short] if size.short else names
 
     def _keep_folds(self, kept: int, *, first: bool = False) -> None:
         """Keep some of the folds: the last, of which those by time know most."""
@@ -267,6 +267,8 @@ class Fits:
             both = np.concatenate([val, beyond])
             hidden = {rows.table.groups[row] for row in both}
             model = self.fitted(plan, train, hidden)
+            if self._may_grow(plan):
+                self._of_folds.append(cast("MultitaskMLP", model))
             said = self._said(model, plan, both)
             mean[val], sd[val] = (values[: len(val)] for values in said)
             farther.append((said[0][len(val) :], said[1][len(val) :]))
@@ -279,10 +281,74 @@ class Fits:
                     continue
                 self._keep_folds(len(farther), first=True)
                 break
-        self._budget.promise((perf_counter() - start) * len(rows.table) / done)
+        took = perf_counter() - start
+        self._budget.promise(took * len(rows.table) / done)
+        if self._may_grow(plan):
+            self._took = took * (1 + len(rows.table) / done)
         of_folds = zip(*farther, strict=True)
         self.farther[plan] = tuple(np.concatenate(values) for values in of_folds)  # type: ignore[assignment]  # of pairs
         return mean, sd
+
+    def _may_grow(self, plan: Plan) -> bool:
+        """Whether a model is one network in the place of several, to which others may be added."""
+        size = self.size
+        return plan == Plan("mlp") and size.one_network and not size.short and not self.rows.related
+
+    def grow(self, found: Candidates) -> list[str]:
+        """Add networks to the only one for as long as the time budget allows, out of fold.
+
+        Each is tried on all folds before it counts, so that what is fitted to all rows is what the
+        folds have predicted.
+
+        Parameters
+        ----------
+        found : Candidates
+            What the models say out of fold; that of the network is replaced.
+
+        Returns
+        -------
+        list of str
+            How many networks there are in the place of those that were asked for.
+        """
+        most = self.config.mlp.members
+        while self._of_folds and self.networks < most:
+            left = self._budget.left or 0.0
+            if self._took > SURE * left or not self._grown(found):
+                break
+        self._of_folds.clear()
+        if not self.size.one_network or self.size.short not in (None, "mlp"):
+            return []
+        if self.networks == most:
+            return []
+        n = "one network" if self.networks == 1 else f"{self.networks} networks"
+        return [f"For the time budget, {n} in the place of {most}."]
+
+    def _grown(self, found: Candidates) -> bool:
+        """Add a network; return whether there was time for it on all folds."""
+        rows, plan, start = self.rows, Plan("mlp"), perf_counter()
+        mean, sd = (np.full(rows.table.targets.shape, np.nan) for _ in range(2))
+        farther: list[tuple[FloatArray, FloatArray]] = []
+        folds = zip(rows.folds, rows.farther, self._of_folds, strict=True)
+        words = f"Out of fold, network {self.networks + 1}"
+        for (train, val), beyond, model in told(folds, words, len(rows.folds), "folds"):
+            left = self._budget.left
+            if left is not None and left < self._took / (len(rows.folds) + 1):
+                return False
+            model.set_params(members=self.networks + 1, warm_start=True)
+            self._learn(plan, model, train)
+            both = np.concatenate([val, beyond])
+            said = self._said(model, plan, both)
+            mean[val], sd[val] = (values[: len(val)] for values in said)
+            farther.append((said[0][len(val) :], said[1][len(val) :]))
+        of_folds = zip(*farther, strict=True)
+        self.farther[plan] = tuple(np.concatenate(values) for values in of_folds)  # type: ignore[assignment]  # of pairs
+        found.replace(plan, mean, sd)
+        self.networks += 1
+        done = sum(len(train) for train, _ in rows.folds)
+        took = perf_counter() - start
+        self._budget.promise(took * len(rows.table) / done)
+        self._took = took * (1 + len(rows.table) / done)
+        return True
 
     def cost(self, plan: Plan, *, one: bool = False) -> Cost:
         """Return about what a model takes, of one network where asked; each is told but once."""
@@ -372,7 +438,7 @@ class Fits:
         """
         if options is None:
             options, at = self._options(plan, at)
-        table, molecules = self.rows.table.take(at), self._inputs(plan, at)
+        table = self.rows.table.take(at)
         if tasks is not None and len(tasks) < len(self.kinds):
             seen = np.isin(np.arange(len(self.kinds)), tasks)
             table = replace(table, targets=np.where(seen, table.targets, np.nan))
@@ -381,10 +447,10 @@ class Fits:
             model = _built(plan.name, settings, options)
             if plan.pretraining and (before := self._pretrained(plan, hidden)) is not None:
                 model = cast("MultitaskMLP", model).starting_from(before)
-            sampler = self._sampler(plan, table)
-            fit_member(model, molecules, table.targets, censoring=table.censoring, sampler=sampler)
+            self._learn(plan, model, at, table)
             self._passes = getattr(model, "epochs_", 0.0)
             return model
+        molecules = self._inputs(plan, at)
         related = [self.rows.related[i].without(hidden) for i in plan.heads]
         learnt = with_heads(molecules.X, table, self.kinds, related, self.config.related.weight)
         model = _built(plan.name, self.rows.settings(self.config, learnt.kinds, plan), options)
@@ -397,11 +463,19 @@ class Fits:
             sample_weight=learnt.weights,
         )
 
+    def _learn(
+        self, plan: Plan, model: Member, at: IntArray, table: MoleculeTable | None = None
+    ) -> None:
+        """Fit a model to some rows, or to a table of them with fewer labels."""
+        table = self.rows.table.take(at) if table is None else table
+        sampler, molecules = self._sampler(plan, table), self._inputs(plan, at)
+        fit_member(model, molecules, table.targets, censoring=table.censoring, sampler=sampler)
+
     def _options(self, plan: Plan, at: IntArray) -> tuple[dict[str, Any], IntArray]:
         """Return the parameters that the run's size asks for, and which of some rows are fitted."""
         size, found = self.size, dict[str, Any]()
         if size.one_network and plan.name == "mlp":
-            found["members"] = 1
+            found["members"] = self.networks
         if size.short != plan.name:
             return found, at
         cost = self.cost(Plan(plan.name), one="members" in found)
@@ -426,7 +500,7 @@ class Fits:
             part = f"{steps} of {cost.steps} trees"
         else:
             part = f"{share_of_rows(name, cost, self.size.seconds):.2g} of the rows"
-        over = "" if self.size.seconds > cost.fixed else ", which are longer than it too"
+        over = ", longer than it" if self.size.over or self.size.seconds <= cost.fixed else ""
         return [
             f"No model has time in the budget: {WORDS[name]} alone, with {part}{over}. Another run "
             "with this seed may differ."
@@ -512,6 +586,7 @@ def choose_models(
     fits = Fits(console, config, rows, kinds, budget)
     beside, without = fits.beside(baseline_names(config.baselines))
     found, notes = fits.plain()
+    notes += fits.grow(found)
     uses, tables, verdicts, said = _uses(fits, found)
     names = [plan.name for plan in found.plans if plan == Plan(plan.name)]
     for use in tables:

@@ -40,7 +40,15 @@ from molpool_pipelines.fitting._results import (
 from molpool_pipelines.fitting._tabular_fits import Chosen, choose_models, final_blend
 from molpool_pipelines.fitting._tabular_rows import TrainingRows
 from molpool_pipelines.fitting._tracked import sources_of, track_results
-from molpool_pipelines.models import WORDS, Basis, Blend, TabularModel, check_members, mix
+from molpool_pipelines.models import (
+    WORDS,
+    Basis,
+    Blend,
+    Molecules,
+    TabularModel,
+    check_members,
+    mix,
+)
 from molpool_pipelines.runs import (
     RELATED,
     TABULAR_FOLDER,
@@ -118,7 +126,8 @@ def _fit_and_write(
     write_rejected(run, inputs.rejected)
     notes = [*inputs.notes, *rows.notes, *chosen.notes]
     if config.distill:
-        notes.append(write_distilled(console, config, inputs, rows, model, run))
+        chosen.notes.append(write_distilled(config, inputs, rows, model, run))
+        notes.append(chosen.notes[-1])
     if chosen.verdicts:
         run.write_json(RELATED, rows_of_verdicts(chosen.verdicts))
     facts = _facts(config, chosen, rows)
@@ -164,6 +173,7 @@ def _beside(
         seed=config.seed,
         cache=config.data.cache_dir,
         features=_of_baselines(rows, budget),
+        bounded=budget.seconds is not None,
     )
 
 
@@ -204,7 +214,7 @@ def _of_training(
     seen = np.flatnonzero(~np.isfinite(mean).any(axis=1))
     parts = []
     if len(seen):
-        fitted, spread = blend.predict(rows.molecules.take(seen))
+        fitted, spread = _in_chunks(blend, rows.molecules, seen)
         part = PredictedRows("train", rows.table.take(seen), fitted, spread, with_folds=True)
         parts.append(part)
     for fold, (train, val) in enumerate(rows.folds):
@@ -215,6 +225,13 @@ def _of_training(
             part = PredictedRows("val", table, mean[val], sd[val], fold, True, distance=distance)
             parts.append(part)
     return parts
+
+
+def _in_chunks(blend: Blend, molecules: Molecules, at: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Return what a blend says of rows, some at a time: most of a long table would be copied."""
+    starts = range(0, len(at), TabularModel.chunk_rows)
+    each = [blend.predict(molecules.take(at[i : i + TabularModel.chunk_rows])) for i in starts]
+    return np.concatenate([mean for mean, _ in each]), np.concatenate([sd for _, sd in each])
 
 
 def _farther(rows: TrainingRows, mean: FloatArray, sd: FloatArray) -> list[PredictedRows]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from molpool_common import console as new_console
 from molpool_common import (
+    ConfigModel,
     default_folder,
     first_rank_first,
     from_first_rank,
@@ -14,6 +15,7 @@ from molpool_common import (
     rank,
     read_yaml,
 )
+from molpool_common import console as new_console
 
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._budget import Budget
@@ -39,6 +41,9 @@ from molpool_pipelines.runs import (
     check_same_table,
     check_tracking,
 )
+from molpool_pipelines.tables import with_tasks
+
+ConfigT = TypeVar("ConfigT", bound=ConfigModel)
 
 
 def train_chemprop(
@@ -68,16 +73,19 @@ def train_chemprop(
     if isinstance(config, TrainChempropCommand):
         check_trainer(config)
         if config.cv.folds is not None:
+            config = _with_said_tasks(config)
             return cross_validate(config, train_chemprop, name=name, arguments=arguments)
         config = single_run(config)
     console = new_console()
     check_machine(config)
-    # Before the folder is looked at, as a resumed run is compared with groups as lists.
+    # Before the folder is looked at, as a resumed run is compared with tasks and groups as lists.
+    config, found = with_tasks(config)
     config = with_groups(config)
     path = _folder(config, name)
     _check_folder(config, path)
     with first_rank_first():
         inputs = read_inputs(config, config.ensemble.n_folds)
+    inputs.notes[:0] = found
     if config.resume:
         accept = config.accept_changed_table
         inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
@@ -123,13 +131,15 @@ def train_tabular(
     InputError, FeatureError, ModelError
         If table, configuration or folder are wrong; then nothing has been written.
     """
+    budget = budget or Budget(config.time_budget)
+    config, found = with_tasks(config)
+    notes = [*notes, *found]
     if is_command(config):
         if config.cv.folds is not None:
             for note in notes:
                 new_console().print(note, highlight=False)
             return cross_validate(config, train_tabular, name=name, arguments=arguments)
         config = single_run(config)
-    budget = budget or Budget(config.time_budget)
     console = new_console()
     check_tracking(config.tracking)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
@@ -177,6 +187,13 @@ def train_auto(
     budget = Budget(config.time_budget)
     config, notes = choose(config)
     return train_tabular(config, name=name, arguments=arguments, notes=notes, budget=budget)
+
+
+def _with_said_tasks(config: ConfigT) -> ConfigT:
+    config, found = with_tasks(config)
+    for note in found:
+        new_console().print(note, highlight=False)
+    return config
 
 
 def _folder(config: TrainChempropConfig | TrainMILConfig, name: str) -> Path:
@@ -242,10 +259,12 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     if isinstance(config, TrainMILCommand):
         check_trainer(config)
         if config.cv.folds is not None:
+            config = _with_said_tasks(config)
             return cross_validate(config, train_mil, name=name, arguments=arguments)
         config = single_run(config)
     console = new_console()
     check_machine(config)
+    config, found = with_tasks(config)
     path = _folder(config, name)
     # Before the folder is looked at, which holds the defaults that were chosen.
     config = _with_size(config, path) if config.resume else config
@@ -254,7 +273,7 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     # torch takes seconds to import.
     from molpool_pipelines.fitting._bag_run import train_and_write
 
-    return train_and_write(console, config, path, arguments)
+    return train_and_write(console, config, path, arguments, found)
 
 
 def _with_size(config: TrainMILConfig, path: Path) -> TrainMILConfig:

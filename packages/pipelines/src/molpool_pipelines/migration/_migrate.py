@@ -236,7 +236,7 @@ def _print_table(outcomes: Sequence[Outcome], *, dry_run: bool) -> None:
     console = new_console(stderr=dry_run)
     table = Table(box=None, pad_edge=False)
     for column in ("file", "outcome", "what was done" if not dry_run else "what would be done"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for outcome in outcomes:
         table.add_row(_plain(str(outcome.path)), outcome.state, _plain("\n".join(outcome.notes)))
     answer(

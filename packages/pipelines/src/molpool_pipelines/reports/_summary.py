@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from molpool_common import LABELS, Cell, Facts, Part, Section, Text, mean_label, task_metrics
 
@@ -65,15 +63,7 @@ def _against(run: ReadRun) -> list[str]:
         known = metrics.of_reported.baselines
     if known is None or not known.verdicts:
         return []
-    if len(known.verdicts) == 1:
-        return list(known.sentences)
-    counts = Counter(known.verdicts.values())
-    among = [
-        f"{verdict} on {counts[verdict]}"
-        for verdict in ("better", "not distinguishable", "worse")
-        if counts[verdict]
-    ]
-    return [f"Against the best simple model of each task: {', '.join(among)}."]
+    return list(known.sentences) if len(known.verdicts) == 1 else [known.counted()]
 
 
 def _intervals(run: ReadRun) -> list[str]:

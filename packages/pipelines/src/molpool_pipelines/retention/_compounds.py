@@ -5,20 +5,25 @@ Descriptors are columns of a table, or computed from its SMILES.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, ReadConfig, listed, number_column, read_table
+from molpool_common import (
+    InputError,
+    ReadConfig,
+    listed,
+    number_column,
+    read_table,
+    smiles_column_of,
+)
 from rt_ridge import CompoundClasses, CompoundDescriptors, check_ids
 
+from molpool_pipelines.retention._identifiers import COMPOUND, PreparedNames
 from molpool_pipelines.tables import TableFiles
 
 DEFAULT = "descriptor_*"
-
-SMILES = ("smiles", "canonical_smiles", "smiles_canonical", "isomeric_smiles")
-"""What a column of structures may be called, in small letters."""
 
 OF_STRUCTURES = (
     *("MolLogP", "MolMR", "TPSA", "LabuteASA", "MolWt", "HeavyAtomCount", "BertzCT", "qed"),
@@ -39,6 +44,7 @@ def read_descriptors(
     names: Sequence[str] | None = None,
     *,
     read: ReadConfig | None = None,
+    prepared: PreparedNames | None = None,
 ) -> CompoundDescriptors:
     """Read the descriptors of compounds; compounds that lack one are left out.
 
@@ -47,19 +53,21 @@ def read_descriptors(
     path : str
         CSV or Parquet, one row per compound.
     compound : str
-        Column of the compound's id.
+        Column of the compound's id, or of its name.
     names : sequence of str or None
         Columns, or patterns; None: ``descriptor_*``. Those of `OF_STRUCTURES` are computed where
         the table has SMILES instead.
     read : ReadConfig, optional
         What is known of the file.
+    prepared : PreparedNames, optional
+        Names of the ids of the rows, by which the table may call compounds.
 
     Raises
     ------
     InputError, RTRidgeError
         If a column is missing, holds text, or a compound has several rows.
     """
-    table, frame = _compounds(path, "descriptors", compound, read)
+    table, frame = _compounds(path, "descriptors", compound, read, prepared)
     frame, columns = _with_columns(table, frame, names)
     repeated, counts = np.unique(frame[compound], return_counts=True)
     if (counts > 1).any():
@@ -80,14 +88,14 @@ def _with_columns(
     table: TableFiles, frame: pl.DataFrame, names: Sequence[str] | None
 ) -> tuple[pl.DataFrame, list[str]]:
     """Return a table with the columns of descriptors, and their names."""
-    smiles = [name for name in table.columns if name.lower() in SMILES]
+    smiles = smiles_column_of(table.columns, "SMILES", given=False)
     there = any(fnmatchcase(c, pattern) for c in table.columns for pattern in names or [DEFAULT])
     computed = set(names or ()) <= set(OF_STRUCTURES)
-    if there or not smiles or not computed:
+    if there or smiles not in table or not computed:
         return frame, table.matching(names or [DEFAULT], "descriptor_cols")
     from molecule_features import featurize
 
-    found = featurize(frame[smiles[0]].cast(pl.String).to_list(), "rdkit2d")
+    found = featurize(frame[smiles].cast(pl.String).to_list(), "rdkit2d")
     place = {name: j for j, name in enumerate(found.names)}
     values = np.asarray(found.values, dtype=np.float64)[:, [place[n] for n in OF_STRUCTURES]]
     # A structure that cannot be read has none, as a compound that lacks one.
@@ -104,7 +112,12 @@ def _varies(values: pl.Series) -> bool:
 
 
 def read_classes(
-    path: str, compound: str, column: str, *, read: ReadConfig | None = None
+    path: str,
+    compound: str,
+    column: str,
+    *,
+    read: ReadConfig | None = None,
+    prepared: PreparedNames | None = None,
 ) -> CompoundClasses:
     """Read the class of each compound; compounds without one are left out.
 
@@ -113,16 +126,18 @@ def read_classes(
     path : str
         CSV or Parquet, one row per compound.
     compound, column : str
-        Columns of the compound's id and of its class: ids or names.
+        Columns of the compound's id, or of its name, and of its class: ids or names.
     read : ReadConfig, optional
         What is known of the file.
+    prepared : PreparedNames, optional
+        As `read_descriptors` takes them.
 
     Raises
     ------
     InputError, RTRidgeError
         If a column is missing, an id is invalid, or a compound has several rows.
     """
-    table, frame = _compounds(path, "classes", compound, read)
+    table, frame = _compounds(path, "classes", compound, read, prepared)
     table.require(column, "class_col")
     # dict.fromkeys: the class may be the compound itself.
     complete = frame.select(list(dict.fromkeys([compound, column]))).drop_nulls()
@@ -130,15 +145,31 @@ def read_classes(
 
 
 def _compounds(
-    path: str, key: str, compound: str, read: ReadConfig | None
+    path: str, key: str, compound: str, read: ReadConfig | None, prepared: PreparedNames | None
 ) -> tuple[TableFiles, pl.DataFrame]:
-    """Return a table of compounds, its ids checked."""
+    """Return a table of compounds, its ids checked; names become the ids of the preparation."""
     table = TableFiles.find([path], key, read=read)
-    table.require(compound, "compound_col")
     frame = read_table(table.files[0], read, key=key)
+    ids = {} if prepared is None else prepared.ids(COMPOUND)
+    named = _named(frame, compound, ids)
+    if named is not None:
+        # Those that the preparation does not know are of no row.
+        of = frame[named].cast(pl.String).str.strip_chars().str.normalize("NFC")
+        found = of.replace_strict(ids, default=None, return_dtype=pl.Int64).alias(compound)
+        return table, frame.with_columns(found).drop_nulls(compound)
+    table.require(compound, "compound_col")
     numbers = number_column(frame, compound, where=table.name)
-    ids = check_ids(numbers.to_numpy(), f"column {compound!r} ({table.name})")
-    return table, frame.with_columns(pl.Series(compound, ids))
+    checked = check_ids(numbers.to_numpy(), f"column {compound!r} ({table.name})")
+    return table, frame.with_columns(pl.Series(compound, checked))
+
+
+def _named(frame: pl.DataFrame, compound: str, ids: Mapping[str, int]) -> str | None:
+    """Return the column that holds most names of compounds, None where ids stand in the table."""
+    columns = [compound] if compound in frame.columns else frame.columns
+    texts = [name for name in columns if frame[name].dtype == pl.String]
+    known = {n: frame[n].str.strip_chars().str.normalize("NFC").is_in(ids).sum() for n in texts}
+    best = max(known, key=known.__getitem__, default=None)
+    return best if best is not None and known[best] else None
 
 
 def with_descriptors(

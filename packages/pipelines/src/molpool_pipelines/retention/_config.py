@@ -10,7 +10,7 @@ import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from molpool_common import (
     PATH,
@@ -469,8 +469,8 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
     max_train_rows: Count | None = Field(None, description="first rows to fit to: for a trial")
     descriptors: str | None = Field(
         None,
-        description="table of compound descriptors: the compound's id and numbers, or SMILES of "
-        "which RDKit's are computed",
+        description="table of compound descriptors: the compound's id or name and numbers, or "
+        "SMILES of which RDKit's are computed",
     )
     classes: str | None = Field(
         None, description="table of compound classes, for class_slopes: the compound's id, class"
@@ -587,8 +587,16 @@ class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
         default_factory=list,
         description="models of other kinds, fitted to the same rows as the first artefact and "
         "scored beside it: mean of the pair; ridge, lasso, gam (splines) of each compound; trees "
-        "(LightGBM); irt (line through the standards of a run), loess (the same, local)",
+        "(LightGBM); irt (line through the standards of a run), loess (the same, local); or all",
     )
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _all_or_none(cls, given: Any) -> Any:
+        # As the commands of molecules say it.
+        words = {"all": list(get_args(Baseline)), "none": []}
+        text = given[0] if isinstance(given, list) and len(given) == 1 else given
+        return words.get(text, given) if isinstance(text, str) else given
 
     @model_validator(mode="after")
     def _one_split(self) -> Self:

@@ -53,7 +53,7 @@ from molpool_pipelines.retention._config import (
 )
 from molpool_pipelines.retention._covariates import FILE, ROW
 from molpool_pipelines.retention._fit import fit
-from molpool_pipelines.retention._identifiers import as_prepared
+from molpool_pipelines.retention._identifiers import PreparedNames, as_prepared, names_copied
 from molpool_pipelines.retention._rejected import Rejected
 from molpool_pipelines.retention._splits import Cell, Splits, each_cell, refitted
 from molpool_pipelines.runs import write_rejected
@@ -299,6 +299,7 @@ def _fitted_again(
         what = f"Fold {number} of {len(splits.cells)}"
         with TemporaryDirectory() as folder:
             place = Path(folder)
+            names_copied(table.files[0], place)
             train.write_parquet(place / "train.parquet")
             test.write_parquet(place / "test.parquet")
             again = [
@@ -390,7 +391,7 @@ class _Scores:
             config,
             with_target=True,
             extra=list(dict.fromkeys([*([] if run is None else [run]), *strata])),
-            descriptors=_descriptors(config, artefacts),
+            descriptors=_descriptors(config, artefacts, PreparedNames.beside(table.files[0])),
             absent=config.absent_covariates,
         )
         found = Evaluator(
@@ -489,12 +490,16 @@ def load_artefacts(given: Sequence[str]) -> list[Artefact]:
     return artefacts
 
 
-def _descriptors(config: ScoreConfig, artefacts: Sequence[Artefact]) -> CompoundDescriptors | None:
+def _descriptors(
+    config: ScoreConfig, artefacts: Sequence[Artefact], prepared: PreparedNames
+) -> CompoundDescriptors | None:
     effects = (a.summaries.coefficients.descriptors for a in artefacts)
     names = list(dict.fromkeys(n for e in effects if e is not None for n in e.names))
     if config.descriptors is None or not names:
         return None
-    return read_descriptors(config.descriptors, config.compound_col, names, read=config.read)
+    return read_descriptors(
+        config.descriptors, config.compound_col, names, read=config.read, prepared=prepared
+    )
 
 
 def _evaluation(

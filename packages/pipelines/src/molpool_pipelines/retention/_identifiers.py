@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from typing import Any, TypeVar
 
 import polars as pl
@@ -241,12 +242,23 @@ class PreparedNames:
         """Return the names of a column, by id."""
         return self.names.get(column, {})
 
+    def ids(self, column: str) -> dict[str, int]:
+        """Return the ids of a column, by name."""
+        return {name: id_ for id_, name in self.of(column).items()}
+
     def apply(self, column: str, ids: pl.Series) -> pl.Series:
         """Return the name of each id, or the id itself where there is none."""
         known = self.of(column)
         text = ids.cast(pl.String)
         named = ids.replace_strict(known, default=None, return_dtype=pl.String) if known else text
         return named.fill_null(text).alias(column)
+
+
+def names_copied(table: Path, folder: Path) -> None:
+    """Copy the names of a prepared table to a folder with some of its rows."""
+    for name in (RECORD, MAPPING, COMPOUNDS):
+        if (table.parent / name).is_file():
+            copyfile(table.parent / name, folder / name)
 
 
 RAW = "Of a raw table molpool-rt prepare makes rows with ids."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from molpool_pipelines.retention._config import (
     free_table,
     silent,
 )
-from molpool_pipelines.retention._identifiers import NAMED, PreparedNames
+from molpool_pipelines.retention._identifiers import COMPOUND, NAMED, PreparedNames
 from molpool_pipelines.retention._rejected import Rejected
 from molpool_pipelines.runs import LOWER, UPPER, write_rejected
 from molpool_pipelines.tables import TableFiles
@@ -132,6 +132,11 @@ def _inputs(config: PredictConfig) -> dict[str, list[Path]]:
     return {"data": data, "artefact": artefact, "descriptors": descriptors}
 
 
+_OF_NO_COMPOUND = [
+    level for level in LEVELS if level not in ("pair", "none") and "compound" not in level
+]
+"""Levels of rows whose compound the training lacks."""
+
 _UNSEEN = "never seen in training, and this fit has no level for it"
 
 
@@ -151,6 +156,8 @@ class RowPredictor:
         Of intervals.
     names : PreparedNames
         Names of ids, where the table was prepared.
+    undescribed : set of int
+        Compounds so far of which a fit with descriptors knows neither these nor a time.
     """
 
     artefact: Artefact
@@ -158,6 +165,7 @@ class RowPredictor:
     target: str
     levels: list[float]
     names: PreparedNames
+    undescribed: set[int] = field(default_factory=set)
 
     @classmethod
     def open(cls, config: PredictConfig) -> RowPredictor:
@@ -243,6 +251,13 @@ class RowPredictor:
     def notes(self) -> list[str]:
         """Return how the table was read, what it lacks, and what intervals rest on."""
         said = [*self.reader.table.notes(), *self.reader.rows.notes, *self.reader.notes()]
+        if n := len(self.undescribed):
+            ids = pl.Series(sorted(self.undescribed)[:5])
+            some = listed(self.names.apply(COMPOUND, ids).to_list())
+            said.append(
+                f"Predicted without descriptors, {n} compounds that the training lacks: {some}"
+                f"{' ...' if n > len(ids) else ''}. --descriptors takes a table that has theirs."
+            )
         calibration = self.artefact.summaries.calibration
         if calibration is None:
             return [*said, "Intervals are the model's own, not calibrated on runs held out."]
@@ -263,6 +278,7 @@ class RowPredictor:
         gaps = gaps if batch.gaps is None else batch.gaps
         placed = pl.Series(gaps.is_null())
         level = pl.Series(prediction.level, dtype=pl.String).set(~placed, "none")
+        self._note_undescribed(frame.filter(level.is_in(_OF_NO_COMPOUND)))
         numbers = {"": prediction.mean, _SD: prediction.std, _SD_MEAN: prediction.std_mean}
         for share, (lower, upper) in self._ends.items():
             half = prediction.half_width(share)
@@ -287,6 +303,13 @@ class RowPredictor:
         }
         return pl.DataFrame(columns).select(self.columns)
 
+    def _note_undescribed(self, frame: pl.DataFrame) -> None:
+        effect, given = self.artefact.summaries.coefficients.descriptors, self.reader.descriptors
+        if effect is None:
+            return
+        known = np.concatenate([effect.ids, effect.ids[:0] if given is None else given.ids])
+        self.undescribed.update(np.setdiff1d(frame[self.reader.compound], known).tolist())
+
 
 def _descriptors(config: PredictConfig, artefact: Artefact) -> CompoundDescriptors | None:
     if config.descriptors is None:
@@ -296,4 +319,7 @@ def _descriptors(config: PredictConfig, artefact: Artefact) -> CompoundDescripto
         raise InputError(
             "descriptors", expected="a fit with descriptors", found=f"{artefact.name} without"
         )
-    return read_descriptors(config.descriptors, config.compound_col, effect.names, read=config.read)
+    prepared = PreparedNames.of_fit(config.data)
+    return read_descriptors(
+        config.descriptors, config.compound_col, effect.names, read=config.read, prepared=prepared
+    )

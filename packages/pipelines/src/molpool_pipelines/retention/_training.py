@@ -60,7 +60,7 @@ from molpool_pipelines.retention._held_out import (
     read_held_out,
     read_rows,
 )
-from molpool_pipelines.retention._identifiers import as_prepared, id_column
+from molpool_pipelines.retention._identifiers import PreparedNames, as_prepared, id_column
 from molpool_pipelines.retention._plausible import OddTimes
 from molpool_pipelines.tables import TableFiles
 
@@ -287,15 +287,12 @@ def _read_compounds(
         if getattr(config, key) is not None and config.model != "partial_pooling":
             raise InputError(key, expected="model partial_pooling", found=config.model)
     descriptors = classes = None
+    how: dict[str, Any] = {"read": config.read, "prepared": PreparedNames.of_fit(config.data)}
     if config.descriptors is not None:
         columns = config.descriptor_cols
-        descriptors = read_descriptors(
-            config.descriptors, config.compound_col, columns, read=config.read
-        )
+        descriptors = read_descriptors(config.descriptors, config.compound_col, columns, **how)
     if config.classes is not None:
-        classes = read_classes(
-            config.classes, config.compound_col, config.class_col, read=config.read
-        )
+        classes = read_classes(config.classes, config.compound_col, config.class_col, **how)
     elif config.class_slopes != "none":
         raise InputError("classes", expected="a table of them, for class_slopes", found="none")
     return descriptors, classes

@@ -57,6 +57,7 @@ from ._folder import load_stored as load_stored
 from ._folder import open_folder as open_folder
 from ._folder import predictions_of_table as predictions_of_table
 from ._folder import remember_notes as remember_notes
+from ._folder import write_config as write_config
 from ._machine import check_accelerator as check_accelerator
 from ._metrics import MACRO as MACRO
 from ._metrics import SCHEMA_VERSION as SCHEMA_VERSION

@@ -244,13 +244,13 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
     if config.resume:
         run = RunFolder.resume(path)
         if not (path / CONFIG).is_file():  # it was killed before
-            _write_config(run, config)
+            write_config(run, config)
         run.log("resumed", arguments=list(arguments))
         return run
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
     for picture in (HEATMAP, DENDROGRAM):  # of a run that was replaced
         (path / picture).unlink(missing_ok=True)
-    _write_config(run, config)
+    write_config(run, config)
     run.log("started", arguments=list(arguments))
     return run
 
@@ -284,8 +284,13 @@ def _logged_notes(log: Path) -> Iterator[str]:
                 yield entry["text"]
 
 
-def _write_config(run: RunFolder, config: RunConfig) -> None:
-    once = dict.fromkeys(("resume", "overwrite", "accept_changed_table", "trust_checkpoint"), False)
+_ONCE = ("resume", "overwrite", "accept_changed_table", "trust_checkpoint")
+
+
+def write_config(run: RunFolder, config: ConfigModel) -> None:
+    """Write the configuration of a run or a study, without what is of one command alone."""
+    once = {key: False for key in _ONCE if key in type(config).model_fields}
+    # So that the file starts the same run anew.
     stored = absolute_paths(config.model_copy(update=once))
-    # Without resume and overwrite, so that the file starts the same run anew.
+    stored.__pydantic_fields_set__ = stored.model_fields_set - once.keys()
     run.write_text(CONFIG, dump_config(stored))

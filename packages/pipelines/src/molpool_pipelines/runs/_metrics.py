@@ -8,9 +8,10 @@ version. Files of 2026 had no version and four layouts, which `read_metrics` tel
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from molpool_common import ConfigModel, InputError, Interval, MetricTable, checked
 from pydantic import Field
@@ -67,6 +68,13 @@ class Stratum(MemberMetrics):
     n: int = Field(description="rows, or for labels tasks")
 
 
+Verdict = Literal["better", "not distinguishable", "worse"]
+_VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+_SPOKEN = 24
+"""Tasks of which a screen says one by one how the model compares."""
+
+
 class BaselineSet(ConfigModel):
     """Simple models, trained on the rows of the run's own, beside it."""
 
@@ -76,9 +84,19 @@ class BaselineSet(ConfigModel):
     sentences: list[str] = Field(
         default_factory=list, description="of each task, the model against the best of them"
     )
-    verdicts: dict[str, Literal["better", "worse", "not distinguishable"]] = Field(
+    verdicts: dict[str, Verdict] = Field(
         default_factory=dict, description="the same in a word, by task"
     )
+
+    def spoken(self) -> list[str]:
+        """Return what a screen says: a sentence a task, or of very many one for all."""
+        return [self.counted()] if len(self.verdicts) > _SPOKEN else list(self.sentences)
+
+    def counted(self) -> str:
+        """Return on how many tasks the model is better than the best of them, in a sentence."""
+        counts = Counter(self.verdicts.values())
+        among = [f"{verdict} on {counts[verdict]}" for verdict in _VERDICTS if counts[verdict]]
+        return f"Against the best simple model of each task: {', '.join(among)}."
 
 
 class LearningPoint(MemberMetrics):

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
-from molpool_common import METRICS
+from molpool_common import METRICS, FloatArray
 
 from molpool_pipelines.runs import Metrics, SplitMetrics, scores_by_task
 from molpool_pipelines.runs import Stratum as StratumMetrics
@@ -161,11 +162,12 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
     )
     columns = range(len(found.tasks))
     of_kind = {k: [t for t in columns if found.task_types[t] == k] for k in found.task_types}
+    stated, of_intervals = stated_sd(found)
     uncertain = {
-        found.tasks[t]: score_uncertainty(found.y_true[:, t], found.y_pred[:, t], found.sd[:, t])
+        found.tasks[t]: score_uncertainty(found.y_true[:, t], found.y_pred[:, t], stated[:, t])
         for t in of_kind.get("regression", [])
         # A sd beside a probability is the spread of an ensemble and no scale of an error.
-        if found.sd is not None
+        if stated is not None
     }
     calls = found.decisions
     classes = {
@@ -185,9 +187,31 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
         bounds=bounds_by_task(found),
         limits=score_limits(found),
         strata=tuple(strata),
-        notes=(*found.notes, *_bounds_note(found), *notes),
+        notes=(*found.notes, *_bounds_note(found), *of_intervals, *notes),
         level=config.level,
     )
+
+
+def stated_sd(found: Predictions) -> tuple[FloatArray | None, list[str]]:
+    """Return how large predictions say that errors are [N, T], as standard deviations, and a note.
+
+    Calibrated intervals say it. A column of standard deviations beside them holds how much models
+    disagree, which for models that agree by chance is next to nothing.
+    """
+    if found.lower is None or found.upper is None or found.level is None:
+        return found.sd, []
+    from scipy.stats import norm
+
+    # An interval that ends at the assay's limit is cut on one side.
+    half = np.fmax(found.upper - found.y_pred, found.y_pred - found.lower)
+    stated = np.where(np.isfinite(half), half / norm.ppf((1 + found.level) / 2), np.nan)
+    if not np.isfinite(stated).any():
+        return found.sd, []
+    note = (
+        f"Uncertainty is scored by the intervals of {100 * found.level:g} %, taken as normal"
+        f"{'' if found.sd is None else ', not by TASK_sd, which says how much models disagree'}."
+    )
+    return stated, [note]
 
 
 def bounds_by_task(found: Predictions) -> dict[str, BoundScores]:

@@ -69,9 +69,9 @@ def _trials_table(snapshot: StudySnapshot, n_best: int) -> Table:
     again = retried(snapshot.trials)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for head in ("trial", "score", "s"):
-        table.add_column(head, justify="right", no_wrap=True)
+        table.add_column(head, justify="right")
     for head in ("state", "folds", "parameters"):
-        table.add_column(head, no_wrap=head == "state")
+        table.add_column(head)
     # More than a line holds stand in trials.parquet and in the report.
     # All or none, so that the column holds one kind of thing.
     is_short = all(len(trial.params) <= _MOST_PARAMETERS for trial in snapshot.trials)
@@ -114,9 +114,9 @@ def result_table(metric: str, scores: Sequence[OuterScore]) -> Table:
     """Return scores on the outer test; ``gain``: how much better the best trial is."""
     title = f"{metric}, inner folds and outer test"
     table = Table(title=title, box=None, header_style="bold")
-    table.add_column("model", no_wrap=True)
+    table.add_column("model")
     for head in ("inner", "outer", "95 %", "optimism", "gain"):
-        table.add_column(head, justify="right", no_wrap=True)
+        table.add_column(head, justify="right")
     for s in scores:
         table.add_row(
             s.name,

@@ -22,7 +22,6 @@ from molpool_common import (
     check_free,
     checked,
     default_folder,
-    dump_config,
     interruption,
     tell,
     without_secrets,
@@ -42,13 +41,13 @@ from rich.progress import (
 )
 
 from molpool_pipelines.runs import (
-    CONFIG,
     STUDY,
     Tracker,
     TrackingConfig,
     as_begun,
     check_same_table,
     tracking,
+    write_config,
     write_rejected,
 )
 from molpool_pipelines.studies._config import HPOError, StudyConfig
@@ -74,6 +73,7 @@ from molpool_pipelines.studies._storage import (
 )
 from molpool_pipelines.studies._trials import Problem, StudyWorker, error_text, folds_of, params_of
 from molpool_pipelines.studies._workers import supervise
+from molpool_pipelines.tables import with_tasks
 
 
 class StudyScreen:
@@ -374,6 +374,7 @@ def run_study(
     check_folder(settings, path)
     if not settings.overwrite:
         config = as_begun(config, path)
+    config, found = with_tasks(config)
     # Trials and best.yaml name the table in full too.
     config = absolute_paths(config)
     problem = make_problem(config)
@@ -384,7 +385,7 @@ def run_study(
         if goes_on and problem.rows is not None
         else []
     )
-    for note in (*problem.notes, *changes):
+    for note in (*found, *problem.notes, *changes):
         console.print(note, highlight=False, markup=False)
     worker = _worker(settings, problem, path)
     # Made for their errors, before a folder is.
@@ -397,8 +398,7 @@ def run_study(
     storage = worker.open_storage()
     _, is_new = open_study(worker, problem, storage, accept_changed_table=accept)
     run = run or opened()
-    once = dict.fromkeys(("overwrite", "accept_changed_table", "trust_checkpoint"), False)
-    run.write_text(CONFIG, dump_config(config.model_copy(update=once)))
+    write_config(run, config)
     if problem.rejected is not None:
         write_rejected(run, problem.rejected)
     if problem.rows is not None:

@@ -2,6 +2,9 @@ from ._assay_limits import as_bounds as as_bounds
 from ._assay_limits import assay_limits as assay_limits
 from ._assay_limits import limits_in_words as limits_in_words
 from ._cells import strata_of as strata_of
+from ._columns import Columns as Columns
+from ._columns import choose_columns as choose_columns
+from ._columns import with_tasks as with_tasks
 from ._duplicates import merge_duplicates as merge_duplicates
 from ._given_split import is_unused as is_unused
 from ._given_split import row_positions as row_positions
@@ -36,8 +39,6 @@ from ._values import describe_signs as describe_signs
 from ._values import exact_labels as exact_labels
 from ._values import read_signs as read_signs
 from .profile._page import describe_and_report as describe_and_report
-from .profile._reading import Columns as Columns
-from .profile._reading import choose_columns as choose_columns
 from .profile._reading import read_configured as read_configured
 from .profile._reading import read_named as read_named
 from .profile._statistics import suggested_scale as suggested_scale

@@ -51,6 +51,7 @@ from molpool_pipelines.tables._given_split import (
     with_given_split,
 )
 from molpool_pipelines.tables._identity import Identities, identify, identify_parts
+from molpool_pipelines.tables._table_config import DEMO as DEMO
 from molpool_pipelines.tables._table_config import (
     ColumnSource,
     DataConfig,
@@ -60,9 +61,6 @@ from molpool_pipelines.tables._table_config import (
 )
 from molpool_pipelines.tables._table_files import TableFiles
 from molpool_pipelines.tables._values import converted_unit, read_signs, reverses_order, transform
-
-DEMO = "demo"
-"""Name by which the embedded synthetic table is asked for, like a data set of the registry."""
 
 _AT_A_TIME = 65_536
 """Rows of a long table whose molecules are in memory together."""

@@ -51,7 +51,8 @@ _AUXILIARY = "aux"
 _BY_NAME: tuple[tuple[Role, str], ...] = (
     (
         "id",
-        r"(row|index|unnamed( \d+)?|no|nr|number|id|ids|uuid|guid|name|batch id|cas|cid|inchikey)",
+        # Without a name: the row numbers that pandas writes.
+        r"(|row|index|unnamed( \d+)?|no|nr|number|id|ids|uuid|guid|name|batch id|cas|cid|inchikey)",
     ),
     ("id", r"(.+ (id|index|no|nr)|(molecule|compound|sample|mol|cpd) (name|number))"),
     ("structure", r"(smiles|canonical smiles|inchi|mol|structure|.+ smiles|smiles .+)"),
@@ -60,9 +61,19 @@ _BY_NAME: tuple[tuple[Role, str], ...] = (
     ("plate", r"(.* )?(plate|well|run|batch|lot|lab|instrument|operator)( \w+)?"),
     ("weight", r"(weights?|sample weights?|row weights?|loss weights?)"),
     ("quality", r"(quality|qualities|confidence|tier|source|reliability)"),
-    ("time", r"(date|time|timestamp|datetime|year|month|day|.+ (date|time)|(date|time) .+)"),
+    # "Retention time" is a measurement.
+    ("time", r"(time|timestamp|datetime|year|month|day|(.+ )?date|date .+)"),
 )
 """Roles by the whole name of a column, in lower case with single spaces."""
+
+_ABOUT = re.compile(
+    r"\b(sd|std|stdev|stddev|stderr|sem|(standard|std) (dev|deviation|err|error)|errors?|variance"
+    r"|uncertainty|ci (lower|upper|low|high)|(lower|upper) (ci|bound|limit)|[pq] ?val(ue)?|fdr"
+    r"|t statistic|cohens d|(n|no|num|number of) (replicates?|measurements?|obs(ervations)?|values)"
+    r"|replicates|occurr?ences|predicted|predictions?|residuals?)\b"
+    r"|^(concentration|conc|dose)( |$)"
+)
+"""Words of names of columns that are about a measurement rather than one."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,11 @@ class ColumnRole:
 
     role: Role
     reason: str = ""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a key of the configuration says so."""
+        return self.reason not in ("", _TELLS)
 
 
 def roles(config: BaseModel, columns: Sequence[str]) -> dict[str, ColumnRole]:
@@ -118,8 +134,7 @@ def roles_note(config: BaseModel, columns: Sequence[str]) -> str:
     by_role: dict[str, list[str]] = {}
     for name, of in roles(config, columns).items():
         # What nothing names is not used, whatever its name tells.
-        known = of.reason not in ("", _TELLS)
-        by_role.setdefault(of.role if known else "not used", []).append(name)
+        by_role.setdefault(of.role if of.is_named else "not used", []).append(name)
     unused = by_role.pop("not used", [])
     words = [f"{role} {listed(names, 6)}" for role, names in by_role.items()]
     if unused:
@@ -130,13 +145,28 @@ def roles_note(config: BaseModel, columns: Sequence[str]) -> str:
 _TELLS = "its name"
 
 
-def _by_name(name: str, targets: Sequence[str]) -> ColumnRole:
+def plain_name(name: str) -> str:
+    """Return a name in lower case, its words apart by single spaces."""
     # "PlateId" and "plate_id" read alike.
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    plain = " ".join(re.sub(r"[^a-z0-9]+", " ", words.casefold()).split())
-    for role, pattern in _BY_NAME:
-        if re.fullmatch(pattern, plain):
-            return ColumnRole(role, _TELLS)
+    return " ".join(re.sub(r"[^a-z0-9]+", " ", words.casefold()).split())
+
+
+def role_by_name(name: str) -> Role | None:
+    """Return what the name of a column tells that it is; None where it tells nothing."""
+    plain = plain_name(name)
+    return next((role for role, text in _BY_NAME if re.fullmatch(text, plain)), None)
+
+
+def is_about_another(name: str) -> bool:
+    """Return whether the name of a column tells of an error, a statistic or a condition."""
+    return _ABOUT.search(plain_name(name)) is not None
+
+
+def _by_name(name: str, targets: Sequence[str]) -> ColumnRole:
+    role = role_by_name(name)
+    if role is not None:
+        return ColumnRole(role, _TELLS)
     about = [t for t in targets if re.match(re.escape(t) + r"[ _.:(\[-]", name)]
     # Its error, its unit, its other scale: each of them knows the target.
     return ColumnRole("bound", _TELLS) if about else ColumnRole("not used")

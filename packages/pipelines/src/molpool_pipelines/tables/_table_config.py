@@ -22,6 +22,9 @@ Step = StepName | dict[Literal["multiply"], float]
 """One conversion: a name, or ``{multiply: factor}``."""
 
 
+DEMO = "demo"
+"""Name by which the embedded synthetic table is asked for, like a data set of the registry."""
+
 ON_BAD_SMILES = (
     "rows whose SMILES do not parse: error refuses the table; drop leaves them out; keep does too, "
     "but they stand in tables of predictions, with the reason. rejected.csv lists them"
@@ -88,7 +91,9 @@ class DataConfig(ConfigModel):
         "SMILES", description="column of SMILES"
     )
     target_columns: Annotated[list[str], tyro.conf.arg(aliases=["--target-columns"])] = Field(
-        default_factory=list, description="columns to predict, one task each"
+        default_factory=list,
+        description="columns to predict, one task each; by default the columns of numbers, where "
+        "no name leaves it open whether one is a measurement",
     )
     dataset: str | None = Field(
         None, description="name in the data registry (molpool-data list), or demo, for data_path"

@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common import InputError, MoleculeTable, load_config, open_table, read_table
+from molpool_common import InputError, MoleculeTable, load_config, open_table
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
-from molpool_pipelines.tables import DataConfig, TableConfig, _molecules, load_molecules
+from molpool_pipelines.tables import (
+    Columns,
+    DataConfig,
+    TableConfig,
+    _molecules,
+    load_molecules,
+)
 from molpool_pipelines.tables.profile._page import describe
 from molpool_pipelines.tables.profile._reading import (
-    Columns,
     Described,
-    choose_columns,
     read_configured,
     read_named,
 )
@@ -127,7 +131,7 @@ def test_what_is_counted_some_rows_at_a_time_is_what_the_whole_table_says(
         on_bad_smiles="drop",
     )
     monkeypatch.setattr("molpool_pipelines.tables._molecules._AT_A_TIME", 23)
-    monkeypatch.setattr("molpool_pipelines.tables.profile._reading._CELLS", 500)
+    monkeypatch.setattr("molpool_pipelines.tables._columns._CELLS", 500)
     counted = read_named(str(tmp_path / files), None, Columns())
     expected, found = describe(replace(counted, table=whole)), describe(counted)
     assert found.facts() == expected.facts()
@@ -259,16 +263,3 @@ def test_wrong_configurations(tmp_path: Path, text: str, message: str) -> None:
     config.write_text(text)
     with pytest.raises(InputError, match=message):
         read_configured(config, None)
-
-
-def test_a_row_of_units_hides_no_column_and_rows_have_their_own_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    rows = [
-        "SMILES,KSOL,CL",
-        ",µM,mL/min",
-        *[f"{'C' * i},{i},{'' if i < 5 else i / 2}" for i in range(1, 30)],
-    ]
-    path.write_text("\n".join([*rows, "CCO,7,oops"]))
-    chosen, notes = choose_columns(read_table(path), Columns(), path.name)
-    assert chosen.targets == ("KSOL",)
-    assert "found 'oops' in row 31" in notes[0]

@@ -273,6 +273,10 @@ class CoefficientPredictor:
             # The last row of the table is the compound never seen and not described.
             place = np.where((compound < 0) & ~blind, -2, np.where(compound < 0, -1, compound))
             yield table.moments(design[rows], place)
+        elif effect is not None:
+            # Compounds of one group have no effects of their own, and are as far apart.
+            cov = np.stack([np.zeros_like(effect.blind_cov), effect.blind_cov])
+            yield LineTable(np.zeros(cov.shape[:2]), cov).moments(design[rows], blind * 1)
 
     def _parents(self, groups: IntArray, given: IntArray | None) -> IntArray:
         parents = np.full(len(groups), -1) if given is None else given

@@ -104,6 +104,8 @@ class Choice:
         Who scored them.
     unseen : Choice or None
         What speaks of pairs never seen, by pairs left out; None where none could be.
+    refused : str
+        Why some candidates could not be fitted; empty where all could.
     """
 
     trials: tuple[Trial, ...]
@@ -112,6 +114,7 @@ class Choice:
     table: StructureTable
     judge: Judge | None = None
     unseen: Choice | None = None
+    refused: str = ""
 
     @property
     def alone(self) -> Choice:

@@ -68,7 +68,7 @@ def search(
     Raises
     ------
     RTRidgeError
-        If no candidate can be fitted; the last one's message.
+        If no candidate can be fitted; the first one's message.
     """
     some = judged_pairs(stats)
     folds = [f for f in (fold.of(some.keys) for fold in held_out) if f.stats.G]
@@ -76,7 +76,7 @@ def search(
     base = config.model_copy(update={"standardise": True, "method": "map"})
     trials = searching.tried(first_candidates(some, base))
     if not trials:
-        raise searching.refusal
+        raise searching.refusal or RTRidgeError("structure: expected a candidate, found none")
     heads = ranked(trials, searching.judge, OTHER_PRIORS)
     if searching.judge_of_unseen is not None:
         shared = [t for t in trials if t.candidate.carries_slopes]
@@ -90,7 +90,8 @@ def search(
     chosen = choose(trials, searching.judge)
     last = told(chosen.trials, "Scales of structures", len(chosen.trials))
     chosen = settled_choice(chosen, [searching.settled(t) for t in last], searching.judge)
-    return replace(chosen, unseen=searching.of_unseen(trials, chosen))
+    refused = "" if searching.refusal is None else str(searching.refusal)
+    return replace(chosen, unseen=searching.of_unseen(trials, chosen), refused=refused)
 
 
 def judged_pairs(stats: SufficientStatistics) -> SufficientStatistics:
@@ -118,7 +119,7 @@ class _Search:
         of_pairs = [fold for fold in folds if fold.kind != "runs"]
         self.judge = Judge(stats, of_runs, scale) if of_runs else None
         self.judge_of_unseen = Judge(stats, of_pairs, scale) if of_pairs else None
-        self.refusal = RTRidgeError("structure: expected a candidate, found none")
+        self.refusal: RTRidgeError | None = None
 
     def tried(self, candidates: Sequence[Candidate], like: Trial | None = None) -> list[Trial]:
         """Return trials of the candidates that can be fitted, much like one that was."""
@@ -128,7 +129,7 @@ class _Search:
                 found.append(self._trial(candidate, like))
             except RTRidgeError as error:
                 # Such as global slopes of covariates that are constant: others do without them.
-                self.refusal = error
+                self.refusal = self.refusal or error
         return found
 
     def _trial(self, candidate: Candidate, like: Trial | None) -> Trial:

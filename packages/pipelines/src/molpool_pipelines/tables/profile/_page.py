@@ -374,7 +374,7 @@ def _print(profile: Profile, files: Sequence[Path]) -> None:
         out.print(f"{name:<{width}}  {shown}", markup=False)
     order, note = selected_tasks(profile.tasks, limit=_ON_SCREEN)
     table = ScreenTable(box=None, pad_edge=False)
-    table.add_column("task", overflow="ellipsis", no_wrap=True)
+    table.add_column("task")
     for column in ("labels", "min", "median", "max", "differ"):
         table.add_column(column, justify="right")
     differ = {c.name: c.conflicts for c in profile.duplicates.by_task}

@@ -8,23 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 from molpool_common import (
     ConfigModel,
-    Faults,
     InputError,
     MoleculeTable,
     ReadConfig,
     Standardize,
     listed,
-    measured_column,
     missing_words,
     open_table,
-    read_cell,
     read_yaml,
-    require_columns,
-    smiles_column_of,
     table_reading,
     validate_config,
 )
@@ -34,38 +28,13 @@ from sampling_core import JointSamplingConfig
 from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
 from molpool_pipelines.tables._cells import Wanted
+from molpool_pipelines.tables._columns import Columns, LookedAt, chosen_columns
 from molpool_pipelines.tables._molecules import DEMO, load_sources
 from molpool_pipelines.tables._roles import roles_note
 from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, SourceConfig
 from molpool_pipelines.tables._table_files import TableFiles
 from molpool_pipelines.tables._training_check import TrainingCheck, check_training
 from molpool_pipelines.tables._values import describe_signs
-
-_OF_ROWS = {
-    *("fold", "split", "weight", "weights", "plate", "batch", "index", "row", "year", "date"),
-}
-"""Names of columns of numbers that are tasks only where they are named."""
-
-QUALITY = "Quality"
-"""Column of quality labels that is used where it is there and none is named."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What the user said about the columns.
-
-    Parameters
-    ----------
-    smiles, identity, quality : str or None
-        Columns of SMILES, molecule names and quality labels.
-    targets : tuple of str
-        Tasks; empty for all columns of numbers.
-    """
-
-    smiles: str | None = None
-    identity: str | None = None
-    quality: str | None = None
-    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -231,43 +200,6 @@ def _checked(
     return table, check_training(sources, wanted, command, table)
 
 
-_CELLS = 20_000_000
-"""Of a table that are in memory together while its columns are chosen."""
-
-
-@dataclass
-class LookedAt:
-    """A table whose columns are looked at, some in memory at a time.
-
-    Parameters
-    ----------
-    names : list of str
-        Of its columns.
-    some : callable
-        Reads columns.
-    """
-
-    names: list[str]
-    some: Callable[[Sequence[str]], pl.DataFrame]
-    height: int = 0
-    held: pl.DataFrame = field(default_factory=pl.DataFrame)
-
-    @classmethod
-    def of(cls, frame: pl.DataFrame) -> LookedAt:
-        """Return one that is in memory already."""
-        return cls(frame.columns, frame.select)
-
-    def __getitem__(self, name: str) -> pl.DataFrame:
-        """Return a column, read with as many after it as memory may hold."""
-        if name not in self.held.columns:
-            self.held = pl.DataFrame()
-            at = self.names.index(name)
-            most = max(1, _CELLS // self.height) if self.height else 1
-            self.held = self.some(self.names[at : at + most])
-            self.height = self.held.height
-        return self.held.select(name)
-
-
 def _open(table: str, file: str | None, read: ReadConfig | None) -> tuple[str, str, LookedAt]:
     """Return the path of the table, what messages call it, and its columns (of the demo, a few)."""
     # A file takes precedence over a data set of the same name; an unknown name is a file that is
@@ -319,111 +251,3 @@ def _facts(
         said = [f"{count:,} {word!r}" for word, count in written.items()]
         parts.append(f"{name}: " + ", ".join([*said, *([f"{empty:,} empty"] if empty else [])]))
     return {**facts, "Missing values": listed(parts)}
-
-
-def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
-    """Fill in the columns that the user did not name, and say which.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        The table.
-    columns : Columns
-        What the user named.
-    where : str
-        What messages call the table.
-
-    Raises
-    ------
-    InputError
-        If a column is not there, or none has numbers.
-    """
-    return chosen_columns(LookedAt.of(frame), columns, where)
-
-
-def chosen_columns(table: LookedAt, columns: Columns, where: str) -> tuple[Columns, list[str]]:
-    """Fill in the columns that the user did not name; see `choose_columns`."""
-    notes = []
-    smiles = columns.smiles or smiles_column_of(table.names, "SMILES", given=False)
-    faults = Faults(where)
-    for key, name in (
-        ("--smiles-column", smiles),
-        ("--id-column", columns.identity),
-        ("--quality-column", columns.quality),
-    ):
-        with faults.catching():
-            named = [name] if name is not None else []
-            require_columns(table.names, named, key=key, where=where)
-    faults.check()
-    quality = columns.quality
-    if quality is None and QUALITY in table.names:
-        missing = table[QUALITY][QUALITY].null_count()
-        quality = None if missing else QUALITY
-        if missing:
-            notes.append(f"Column {QUALITY} not used: {missing} rows have no label in it.")
-    targets = columns.targets
-    if not targets:
-        others = [c for c in table.names if c not in (smiles, quality, columns.identity)]
-        # A row of units below the header, or of totals under it, has no structure.
-        rows = table[smiles][smiles].is_not_null()
-        targets, note = _number_columns(table, others, rows, where)
-        notes.append(note)
-    return Columns(smiles, columns.identity, quality, targets), notes
-
-
-def _number_columns(
-    table: LookedAt, names: Sequence[str], rows: pl.Series, where: str
-) -> tuple[tuple[str, ...], str]:
-    """Return which columns can be tasks by the numbers in some rows, and a sentence about it."""
-    tasks: list[str] = []
-    counted: list[str] = []
-    almost: list[str] = []
-    for name in names:
-        numbers = _numbers(table[name], name, rows, where)
-        if isinstance(numbers, str):
-            almost.append(numbers)
-        # A column of text with a single word is no task.
-        if not isinstance(numbers, pl.Series) or numbers.is_empty():
-            continue
-        # A number that differs in every row, without a fraction, numbers the rows.
-        if name.casefold() in _OF_ROWS:
-            counted.append(name)
-            continue
-        is_index = len(numbers) == rows.sum() > 2 and numbers.n_unique() == len(numbers)
-        (counted if is_index and (numbers % 1 == 0).all() else tasks).append(name)
-    if not tasks:
-        raise InputError(
-            "--target-columns",
-            expected="a column of numbers in the table",
-            found=f"none among {listed(names)}" if names else "no other column",
-            where=where,
-            hint=" ".join(
-                [*(f"{name}: numbers the rows; name it to use it." for name in counted), *almost]
-            )
-            or None,
-        )
-    what = "the column" if len(tasks) == 1 else f"all {len(tasks)} columns"
-    note = f"Tasks are {what} of numbers, as no --target-columns were given"
-    if counted:
-        note += f"; left out, because they number or divide the rows: {listed(counted)}"
-    return tuple(tasks), " ".join([f"{note}.", *almost])
-
-
-_MOSTLY = 0.8
-"""Share of a column's cells that are numbers from which on the others are taken for mistakes."""
-
-
-def _numbers(frame: pl.DataFrame, name: str, rows: pl.Series, where: str) -> pl.Series | str | None:
-    """Return the numbers of a column without gaps, what is wrong with it if most are, or None."""
-    at = (rows & frame[name].is_not_null()).arg_true()
-    column = frame[name].gather(at)
-    try:
-        # Most columns of text are told by their first cells.
-        for cells in (column.head(100), column):
-            numbers = measured_column(cells.to_frame(), name, where=where, rows=at + 1).values
-        return numbers.drop_nulls()
-    except InputError as error:
-        if column.dtype != pl.String:
-            return None
-        share = np.mean([read_cell(text) is not None for text in column.head(1000)])
-        return f"Left out: {error}" if share >= _MOSTLY else None
