@@ -280,5 +280,7 @@ def _add_errors(
     extrapolated = outside_range(fit.summaries.features.covariates(frame), *trained)
     errors.add(z, support, runs, extrapolated)
     there = np.isfinite(z)
-    for sums, of_row in zip(of_runs, (1.0, z[there], z[there] ** 2), strict=True):
+    for sums, of_row in zip(
+        of_runs, (np.ones_like(z[there]), z[there], z[there] ** 2), strict=True
+    ):
         np.add.at(sums, runs[there], of_row)

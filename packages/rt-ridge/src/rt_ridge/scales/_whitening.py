@@ -176,7 +176,7 @@ class Whitening:
         size = len(self.root)
         y = np.concatenate([u[..., :size] @ self.root.T, u[..., size:] * self.rest], axis=-1)
         t = y / self._width
-        moved, slope, curve = _bent(np.abs(t), np.where(t < 0, *self.bend))
+        moved, slope, curve = _bent(np.abs(t), np.where(t < 0, self.bend[0], self.bend[1]))
         sign = np.sign(t)
         return self.centre + self._width * moved * sign, slope, curve / slope * sign / self._width
 
