@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import FloatArray
-from rt_ridge._config import RidgeConfig
+from rt_ridge._config import RidgeConfig, SamplingConfig
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.scales import find_scales
 from rt_ridge.scales._mode import Centred
@@ -120,7 +120,10 @@ def test_tails_of_a_scale_that_is_hardly_told_are_those_of_a_normal():
 @pytest.mark.parametrize("model", ["every σ told", "some σ told"])
 def test_nuts_samples_one_σ_a_group(model):
     rows, config = MODELS[model]
-    found = find_scales(Hierarchy(stats_of(rows, 0.7), RidgeConfig(method="nuts", **config)))
+    # What a repeat takes, at once.
+    effort = SamplingConfig(draws=600, tune=200, target_accept=0.9, max_depth=3)
+    sampled = RidgeConfig(method="nuts", sampling=effort, **config)
+    found = find_scales(Hierarchy(stats_of(rows, 0.7), sampled))
     assert found.diagnostics["ess"] > 400
     assert found.diagnostics["r_hat"] < 1.01
     assert not found.diagnostics["divergences"]

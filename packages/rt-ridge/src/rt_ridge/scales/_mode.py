@@ -329,7 +329,8 @@ class Centred:
             return cls(hierarchy)
         # Precision of log σ_g by n normal rows over that of its prior.
         told = 2 * hierarchy.rows_by_group * np.exp(2 * at[1]) > WELL_TOLD
-        return cls(hierarchy, told, float(told.mean()))
+        # About one group alone too: its own σ is known far better than the common one.
+        return cls(hierarchy, told, float(told.any()))
 
     @property
     def _ratios(self) -> npt.NDArray[np.int64]:
