@@ -88,10 +88,10 @@ class TestColumns:
         message = refused("--data-path", write_table(), *TASKS, "--data.id-column", "Name")
         check_contains(message, "data.id_column", "found 'Name'")
 
-    def test_no_target(self, refused: Any, write_table: Any) -> None:
-        check_contains(
-            refused("--data-path", write_table()), "data.target_columns: expected at least one"
-        )
+    def test_no_target(self, refused: Any, tmp_path: Path) -> None:
+        path = tmp_path / "table.csv"
+        path.write_text("SMILES,comment\nCCO,good\nCCN,bad\n", encoding="utf-8")
+        check_contains(refused("--data-path", path), "table.csv", "numbers")
 
     def test_target_given_twice(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), "--target-columns", "LogD", "LogD")
