@@ -120,7 +120,9 @@ class SplitMetrics(MemberMetrics):
         default_factory=dict, description="mil: threshold, counts, precision and recall by task"
     )
     uncertainty: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="score: calibration of standard deviations by task"
+        default_factory=dict,
+        description="score: calibration by task of standard deviations, or of intervals taken as "
+        "normal where there are calibrated ones",
     )
     intervals: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
