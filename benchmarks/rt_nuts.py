@@ -8,8 +8,8 @@ species about supercategories, compounds crossing them, four covariates (`comp_h
 Exit status 1 if a part of the claim fails. Arguments: species, compounds a species.
 
 Physical limit: 2 000 compounds leave a system of 250 species; its assembly and the variances are
-0.4 GFLOP a gradient, 10 ms on one core at 40 GFLOP/s. Some 1 500 draws of 3 gradients, and 200
-of warm-up, on two cores: 26 s.
+0.4 GFLOP a gradient, 10 ms on one core at 40 GFLOP/s. Some 1 200 draws of 3 gradients, and 200
+of warm-up, on two cores: 21 s.
 """
 
 from __future__ import annotations

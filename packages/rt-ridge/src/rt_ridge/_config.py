@@ -95,7 +95,7 @@ class ScalePriors(ConfigModel):
 class SamplingConfig(ConfigModel):
     """Effort of the methods that sample or integrate over the scales."""
 
-    draws: int = Field(750, ge=10, description="nuts: draws per chain; laplace, advi: points")
+    draws: int = Field(600, ge=10, description="nuts: draws per chain; laplace, advi: points")
     tune: int = Field(100, ge=10, description="nuts: warm-up draws per chain")
     chains: int = Field(2, ge=1, description="nuts: chains, run side by side")
     target_accept: float = Field(0.65, gt=0.5, lt=1, description="nuts: acceptance aimed at")

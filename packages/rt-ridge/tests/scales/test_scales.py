@@ -19,7 +19,7 @@ from rt_ridge._config import RidgeConfig, SamplingConfig, ScalePrior, ScalePrior
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import UnsolvableError
 from rt_ridge.posterior._artefact import pair_coefficients
-from rt_ridge.scales import find_scales
+from rt_ridge.scales import _sampling, find_scales
 from rt_ridge.scales._mode import Near, _beside, find_from, find_near, maximise, settled
 from rt_ridge.scales._posterior import ScalePosterior, weighted_interval
 from rt_ridge.scales._whitening import Whitening
@@ -263,6 +263,26 @@ def test_equal_seeds_give_equal_draws():
     config = RidgeConfig(method="nuts", sampling=short)
     once, again = (find_scales(Hierarchy(batches()[0], config)) for _ in range(2))
     np.testing.assert_array_equal(once.points, again.points)
+
+
+@pytest.mark.slow
+def test_chains_join_those_whose_draws_are_only_too_few(monkeypatch):
+    config = RidgeConfig(method="nuts", sampling=SamplingConfig(draws=100, tune=50, chains=2))
+    monkeypatch.setattr(_sampling, "MIN_ESS", 10.0)
+    monkeypatch.setattr(_sampling, "MAX_R_HAT", 2.0)
+    first = find_scales(Hierarchy(batches()[0], config))
+    # What no chains reach asks for more draws: once of chains as good, then of others.
+    monkeypatch.setattr(_sampling, "MAX_R_HAT", 1.0)
+    monkeypatch.setattr(_sampling, "REPEATS", ())
+    joined = find_scales(Hierarchy(batches()[0], config))
+    assert (len(first.points), len(joined.points)) == (200, 400)
+    np.testing.assert_array_equal(joined.points[:200], first.points)
+    assert len(np.unique(joined.points, axis=0)) > 300
+    assert joined.diagnostics["ess"] > first.diagnostics["ess"]
+    assert dict(joined.trace.posterior.sizes) == {"chain": 4, "draw": 100}
+    assert any("R-hat" in note for note in joined.notes)
+    monkeypatch.setattr(_sampling, "EFFICIENT", 10.0)
+    assert len(find_scales(Hierarchy(batches()[0], config)).points) == 200
 
 
 @pytest.mark.slow

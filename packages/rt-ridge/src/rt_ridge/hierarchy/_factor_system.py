@@ -197,12 +197,6 @@ class FactorSystem(LinearSystem):
         B *= dense_scales(at, scales)
         return A, c, B
 
-    def _subtract(self, S: FloatArray, b: FloatArray, half: FloatArray, c: FloatArray) -> None:
-        flat = half.reshape(-1, len(b))
-        # Products of one array release the interpreter, those of `scipy.linalg.blas` do not.
-        S -= np.matmul(flat.T, flat)
-        b -= flat.T @ c.ravel()
-
     def locations(self, solution: Solution, scales: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return mean [G, D] and covariance [G, D, D] of the location of every pair."""
         at, Z = self.arrangement, self._weight

@@ -473,7 +473,8 @@ def _add_level(
     if at.joint_weights is not None:
         weights = weights * at.joint_weights
     own, cross = level_covariances(system, solution, cov_cell)
-    own, cross = own[level], np.matmul(cross, spread[cell])  # [n, d, d], [n, d, D]
+    # Products of blocks as small as these are slower one by one.
+    own, cross = own[level], np.einsum("ndm,nme->nde", cross, spread[cell])  # [n, d, d], [n, d, D]
     for i, row in enumerate(e.rows):
         mean[:, row] += weights[:, i] * solution.level_mean[level, i]
         share = weights[:, i, None] * cross[:, i]
@@ -503,7 +504,5 @@ def level_covariances(system: LinearSystem, solution: Solution, cov_cell: FloatA
         falls = np.matmul(gain, cov_cell[system.level_cell])
         own = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
         return own, -falls[at.level_of_joint]
-    columns = at.cell_columns[at.cell_of_joint]
-    d = gain.shape[1]
-    places = at.level_of_joint[:, None, None], np.arange(d)[None, :, None], columns[:, None]
-    return solution.level_cov, -solution.falls[places]
+    found = solution.falls.ravel().take(system.cross)
+    return solution.level_cov, -found.reshape(at.n_joints, gain.shape[1], -1)

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from molpool_common import FloatArray, IntArray
-from scipy.linalg import blas, cho_solve, cholesky, lapack
+from scipy.linalg import cho_solve, cholesky, lapack
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -306,6 +306,9 @@ class LinearSystem:
             )
         at = arrangement
         self._to_joint = segment_sum(at.joint_of_pair, at.n_joints)
+        # Where no two pairs share a joint they are only put into its order.
+        alone = at.n_joints == len(at.joint_of_pair)
+        self._order = np.argsort(at.joint_of_pair) if alone else None
         self._to_cell = segment_sum(at.cell_of_joint, at.n_cells)
         levels = at.eliminated.n_levels if at.eliminated else 0
         self._to_level = segment_sum(at.level_of_joint, max(levels, 1))
@@ -313,7 +316,7 @@ class LinearSystem:
         self._square = (cells[:, :, None] * R + cells[:, None, :]).ravel()
 
     @cached_property
-    def _cross(self) -> IntArray:
+    def cross(self) -> IntArray:
         """Where the entries [n_joints, d, m] of the coupling stand in [L, d, R]."""
         at = self.arrangement
         assert at.eliminated is not None
@@ -383,6 +386,8 @@ class LinearSystem:
     def _joints(self, precision: FloatArray, linear: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Sum messages over the pairs of each joint."""
         size = self.n_entries
+        if self._order is not None:
+            return precision[self._order], linear[self._order]
         J = self._to_joint @ precision.reshape(len(precision), -1)
         return J.reshape(-1, size, size), self._to_joint @ linear
 
@@ -429,24 +434,27 @@ class LinearSystem:
         # Prior precision of the standardised effects.
         A[:, np.arange(d), np.arange(d)] += 1
         c = (self._to_level @ terms) * s
-        sR = dense_scales(at, scales)
+        # Scaled before it is spread over all columns, of which a joint meets few.
+        sR = dense_scales(at, scales)[at.cell_columns]
+        coupling = coupling * s[at.level_of_joint][:, :, None] * sR[at.cell_of_joint][:, None, :]
         if at.nested:
             B = (self._to_level @ coupling.reshape(len(coupling), -1)).reshape(L, d, -1)
-            return A, c, B * s[:, :, None] * sR[self._level_columns][:, None, :]
-        B = np.bincount(self._cross, coupling.ravel(), L * d * R).reshape(L, d, R)
-        return A, c, B * s[:, :, None] * sR
+        else:
+            B = np.bincount(self.cross, coupling.ravel(), L * d * R).reshape(L, d, R)
+        return A, c, B
 
     def _subtract(self, S: FloatArray, b: FloatArray, half: FloatArray, c: FloatArray) -> None:
         """Take what the eliminated factor explains out of the dense system, in place.
 
-        `half` and `c` are its coupling and linear term over the root of its precision; of `S` only
-        the lower triangle is right, the one that is factorised.
+        `half` and `c` are its coupling and linear term over the root of its precision.
         """
         at = self.arrangement
         R = at.n_dense
         if not at.nested:
             flat = half.reshape(-1, R)
-            S -= blas.dsyrk(1.0, flat.T, lower=1)
+            # Of one array numpy takes half the product and lets other chains go on meanwhile, as
+            # `scipy.linalg.blas` does not.
+            S -= flat.T @ flat
             b -= flat.T @ c.ravel()
             return
         sums = segment_sum(self.level_cell, at.n_cells)

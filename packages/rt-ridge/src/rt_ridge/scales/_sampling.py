@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from time import thread_time
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from molpool_common import FloatArray
 
 from rt_ridge._config import SamplingConfig
@@ -31,13 +34,13 @@ WORTH_THREADS = 0.005
 """Seconds of a gradient from which on chains run side by side: shorter ones are mostly Python, and
 chains that hand the interpreter to each other wait longer than they work."""
 
-MAX_LIKELIHOODS = 200
+MAX_LIKELIHOODS = 64
 """Draws at which the log likelihood is evaluated again for its mean."""
 REPEATS = ((200, 0.9, 3), (500, 0.95, DEPTH))
 """Warm-up, acceptance and doublings, once short trajectories have left too few effective draws or
 divergences, and once those of the first repeat have."""
 EFFICIENT = 0.3
-"""Effective share of the draws above which only more of them are needed."""
+"""Effective share of the draws above which only more of them may be needed."""
 MOST_DRAWS = 4
 """Times as many draws as before that a repeat takes at most."""
 LEARNING_RATE = 0.01
@@ -82,21 +85,23 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     Notes
     -----
     Chains start at random about the mode, in coordinates in which the posterior is nearly standard
-    normal, tails included, so that short trajectories and a short warm-up do. Where they do not,
-    chains are run again with longer trajectories, smaller steps, and as many draws as the first
-    ones say are needed; where draws are only too few, with more of them alone.
+    normal, tails included, so that short trajectories and a short warm-up do. Where draws are only
+    too few, as many chains join them; where these do not suffice either, chains are run again with
+    longer trajectories, smaller steps, and as many draws as the first ones say are needed.
     """
     nutpie = import_extra("nutpie", "method nuts")
     whitening, sampling = Whitening.at_mode(hierarchy), hierarchy.config.sampling
-    chains, trace, diagnostics = _chains(nutpie, whitening, sampling)
+    # Who asks for few draws wants few.
+    few = sampling.draws * sampling.chains < 2 * MIN_ESS
+    found = _Chains.of_sample(nutpie, whitening, sampling)
+    if not few and found.only_too_few():
+        found = found.joined(_Chains.of_sample(nutpie, whitening, sampling, first=sampling.chains))
     for effort in REPEATS:
-        # Who asks for few draws wants few.
-        few = sampling.draws * sampling.chains < 2 * MIN_ESS
-        if few or not _warnings(diagnostics):
+        if few or not _warnings(found.diagnostics):
             break
-        sampling = _longer(sampling, diagnostics, effort, _depth(whitening, sampling))
-        chains, trace, diagnostics = _chains(nutpie, whitening, sampling)
-    points = chains.reshape(-1, chains.shape[-1])
+        sampling = _longer(sampling, found.diagnostics, effort, _depth(whitening, sampling))
+        found = _Chains.of_sample(nutpie, whitening, sampling)
+    points = found.points.reshape(-1, found.points.shape[-1])
     # Each likelihood is a sparse factorisation; a mean over a thinned chain is accurate enough.
     step = max(1, len(points) // MAX_LIKELIHOODS)
     likelihood = [hierarchy.state(point).log_likelihood for point in points[::step]]
@@ -104,38 +109,85 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
         hierarchy.layout.names,
         points,
         log_likelihood=float(np.mean(likelihood)),
-        diagnostics=diagnostics,
-        notes=(*hierarchy.structure.notes, *_warnings(diagnostics)),
-        trace=trace,
+        diagnostics=found.diagnostics,
+        notes=(*hierarchy.structure.notes, *_warnings(found.diagnostics)),
+        trace=found.trace,
     )
 
 
-def _chains(
-    nutpie: Any, whitening: Whitening, sampling: SamplingConfig
-) -> tuple[FloatArray, Any, dict[str, float]]:
-    """Run chains; return their points [chains, draws, size], trace and diagnostics."""
-    hierarchy = whitening.hierarchy
-    found = _sample(nutpie, whitening, sampling)
-    phi = whitening.phi(np.asarray(found.posterior["u"]))
-    first = hierarchy.layout.n_free
-    points = np.concatenate([np.exp(phi[..., :first]), phi[..., first:]], axis=-1)
-    trace = _trace(hierarchy, points, found.sample_stats)
-    return points, trace, _diagnostics(trace, found.sample_stats)
+@dataclass(frozen=True)
+class _Chains:
+    """Draws of all chains.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        The model.
+    points : ndarray, [chains, draws, size]
+        Scales and offsets.
+    stats : dict of str to ndarray, [chains, draws]
+        What the sampler says of each draw: `diverging`, `n_steps`, `energy`.
+    """
+
+    hierarchy: Hierarchy
+    points: FloatArray
+    stats: dict[str, npt.NDArray[Any]]
+
+    @classmethod
+    def of_sample(
+        cls, nutpie: Any, whitening: Whitening, sampling: SamplingConfig, first: int = 0
+    ) -> _Chains:
+        """Run chains; `first` is how many there are before them."""
+        hierarchy = whitening.hierarchy
+        found = _sample(nutpie, whitening, sampling, hierarchy.config.seed + first)
+        phi = whitening.phi(np.asarray(found.posterior["u"]))
+        free = hierarchy.layout.n_free
+        points = np.concatenate([np.exp(phi[..., :free]), phi[..., free:]], axis=-1)
+        names = ("diverging", "n_steps", "energy")
+        return cls(hierarchy, points, {n: np.asarray(found.sample_stats[n]) for n in names})
+
+    def joined(self, others: _Chains) -> _Chains:
+        """Return these chains and others."""
+        stats = {name: np.concatenate([of, others.stats[name]]) for name, of in self.stats.items()}
+        return _Chains(self.hierarchy, np.concatenate([self.points, others.points]), stats)
+
+    @cached_property
+    def trace(self) -> Any:
+        """An InferenceData with one variable per scale."""
+        arviz = import_extra("arviz", "method nuts")
+        names = self.hierarchy.layout.names
+        draws = {name: self.points[:, :, j] for j, name in enumerate(names)}
+        return arviz.from_dict(posterior=draws, sample_stats=self.stats)
+
+    @cached_property
+    def diagnostics(self) -> dict[str, float]:
+        """The largest R-hat, the least effective number, divergences, and mean steps."""
+        arviz = import_extra("arviz", "method nuts")
+        r_hat, ess = arviz.rhat(self.trace), arviz.ess(self.trace)
+        return {
+            "r_hat": max(float(r_hat[name]) for name in r_hat),
+            "ess": min(float(ess[name]) for name in ess),
+            "divergences": float(self.stats["diverging"].sum()),
+            "steps": float(self.stats["n_steps"].mean()),
+        }
+
+    def only_too_few(self) -> bool:
+        """Whether draws are short of what is asked for, but good ones."""
+        found, n_draws = self.diagnostics, self.points.shape[0] * self.points.shape[1]
+        good = not found["divergences"] and found["ess"] > EFFICIENT * n_draws
+        return good and bool(_warnings(found))
 
 
 def _longer(
     sampling: SamplingConfig, found: dict[str, float], effort: tuple[int, float, int], depth: int
 ) -> SamplingConfig:
     """Return the effort of a repeat, at least that of the first chains."""
-    draws, ess = sampling.draws, found["ess"]
     # A margin of a half more, for an effective number is itself an estimate.
-    times = min(MOST_DRAWS, max(1.0, 1.5 * MIN_ESS / max(ess, 1.0)))
-    if not found["divergences"] and ess > EFFICIENT * draws * sampling.chains:
-        return sampling.model_copy(update={"draws": int(np.ceil(max(times, 2.0) * draws))})
+    times = min(MOST_DRAWS, max(1.0, 1.5 * MIN_ESS / max(found["ess"], 1.0)))
     tune, accept, doublings = effort
     return sampling.model_copy(
         update={
-            "draws": int(np.ceil(times * draws)),
+            "draws": int(np.ceil(times * sampling.draws)),
             "tune": max(sampling.tune, tune),
             "target_accept": max(sampling.target_accept, accept),
             "max_depth": max(depth, doublings),
@@ -147,14 +199,13 @@ def _depth(whitening: Whitening, sampling: SamplingConfig) -> int:
     return sampling.max_depth or (WHITE_DEPTH if whitening.complete else DEPTH)
 
 
-def _sample(nutpie: Any, whitening: Whitening, sampling: SamplingConfig) -> Any:
+def _sample(nutpie: Any, whitening: Whitening, sampling: SamplingConfig, seed: int) -> Any:
     """Run the chains, side by side where a gradient is mostly numpy's, which frees the interpreter.
 
     Draws are the same either way.
     """
     from nutpie.compiled_pyfunc import from_pyfunc
 
-    seed = whitening.hierarchy.config.seed
     size = whitening.hierarchy.layout.size
     clock = thread_time()
     whitening.log_density(np.zeros(size))
@@ -189,25 +240,6 @@ def _sample(nutpie: Any, whitening: Whitening, sampling: SamplingConfig) -> Any:
         save_warmup=False,
         progress_bar=False,
     )
-
-
-def _trace(hierarchy: Hierarchy, chains: FloatArray, stats: Any) -> Any:
-    """Return an InferenceData with one variable per scale."""
-    arviz = import_extra("arviz", "method nuts")
-    draws = {name: chains[:, :, j] for j, name in enumerate(hierarchy.layout.names)}
-    recorded = {name: np.asarray(stats[name]) for name in ("diverging", "n_steps", "energy")}
-    return arviz.from_dict(posterior=draws, sample_stats=recorded)
-
-
-def _diagnostics(trace: Any, stats: Any) -> dict[str, float]:
-    arviz = import_extra("arviz", "method nuts")
-    r_hat, ess = arviz.rhat(trace), arviz.ess(trace)
-    return {
-        "r_hat": max(float(r_hat[name]) for name in r_hat),
-        "ess": min(float(ess[name]) for name in ess),
-        "divergences": float(np.asarray(stats["diverging"]).sum()),
-        "steps": float(np.asarray(stats["n_steps"]).mean()),
-    }
 
 
 def _warnings(diagnostics: dict[str, float]) -> list[str]:
