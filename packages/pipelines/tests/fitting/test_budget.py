@@ -270,6 +270,25 @@ def test_where_nothing_has_time_the_nearest_is_made_shorter():
     assert share_of_rows("lightgbm", COSTS["lightgbm", False], 1.0) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("seconds", "other", "a_pass", "name"),
+    [
+        # Two trees, half a pass: neither has begun, and a network learns from more.
+        (4, Cost(3, 0.5, 500), 10, "mlp"),
+        # Ten trees and four fifths of a pass, though that is the larger share.
+        (8, Cost(3, 0.5, 500), 10, "lightgbm"),
+        # Both have begun: a pass of ten is more than fourteen trees of five hundred.
+        (10.2, Cost(3, 0.5, 500), 10, "mlp"),
+        # A process of an eighth of its rows.
+        (3000, Cost(24_000), 3001, "gp"),
+    ],
+)
+def test_a_network_that_has_not_seen_all_rows_once_comes_last(seconds, other, a_pass, name):
+    costs = {"mlp": Cost(0, a_pass, 10), "gp" if not other.steps else "lightgbm": other}
+    planning = Planning(lambda of, one: costs[of], tuple(costs), 5, lambda k: 1.0)
+    assert planning.size(seconds / _costs.SURE).short == name
+
+
 @pytest.mark.parametrize(("n", "shown"), [(3, 3), (24, 24), (610, 24)])
 def test_the_screen_shows_the_first_of_hundreds_of_tasks(n, shown):
     rows = [[f"task {k}", 10, 0.5] for k in range(n)]
