@@ -468,7 +468,7 @@ def _sentences(choice: Choice) -> tuple[str, ...]:
     by = "runs left out" if np.isfinite(choice.table.rmse).any() else "marginal likelihood"
     found = [f"structure chosen by {by} from {len(choice.table.names)}: {taken}"]
     if choice.refused:
-        found.append(f"some structures could not be tried. {choice.refused}")
+        found.append(f"some structures could not be tried ({choice.refused})")
     if choice.follow < 1:
         found.append(f"slopes are {_how(choice)} the range of the training, as runs left out say")
     if choice.apart is not None:

@@ -211,6 +211,9 @@ class RidgeConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _agree(self) -> RidgeConfig:
+        if self.correlated_slopes and not self.is_given("lambda_slopes"):
+            # The default follows. Not assigned: that would check everything again.
+            self.__dict__["lambda_slopes"] = "estimate"
         if self.intercept_mode == "collapsed" and self.intercept_prior != "flat":
             raise ValueError(
                 "intercept_mode: collapsed integrates flat intercepts out, so expected "

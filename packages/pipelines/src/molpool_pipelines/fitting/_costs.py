@@ -36,8 +36,9 @@ Biogen, AqSolDB, ExpansionRx and Tox21: a network of less than a pass errs more 
 _LEAST_ROWS = 0.1
 """Share of the rows from which on a fit without steps is."""
 
-_PILOT, _LEAST_PILOT = 0.125, 1_000
-"""Share of the rows of a trial, and rows below which all are."""
+_PILOT, _LEAST_PILOT, _MOST_PILOT = 0.125, 1_000, 4_000
+"""Share of the rows of a trial, rows of the first one, below which all are, and rows that are
+enough. A first one that says far too long is the only one."""
 
 _ONE_A_TASK: frozenset[MemberName] = frozenset(
     ("lightgbm", "xgboost", "catboost", "forest", "extra_trees", "tabicl")
@@ -260,13 +261,31 @@ def tried_cost(
         Seconds; what takes longer need not be told closely.
     """
     order = np.random.default_rng(seed).permutation(len(known))
-    some = np.sort(order[: max(int(_PILOT * len(known)), _LEAST_PILOT)])
+    n_rows = min(max(int(_PILOT * len(known)), _LEAST_PILOT), _MOST_PILOT)
     if name == "gp":
+        some = np.sort(order[:n_rows])
         for most in _PILOT_LABELS:
             found = _of_labels(known, some, most, trial)
             if found.fit > left or known[some].sum() <= most:
                 break
         return found
+    # What is done but once is done before the first, and told by none.
+    found = _of_rows(name, known, np.sort(order[:_LEAST_PILOT]), steps, trial, before=1)
+    if n_rows > _LEAST_PILOT and found.fit + found.said <= left:
+        found = _of_rows(name, known, np.sort(order[:n_rows]), steps, trial)
+    return found
+
+
+def _of_rows(
+    name: MemberName,
+    known: BoolArray,
+    some: IntArray,
+    steps: int,
+    trial: Trial,
+    *,
+    before: int = 0,
+) -> Cost:
+    """Return the cost of a model by a trial of some rows, and of others `before` that is timed."""
     tasks = _spread_tasks(known[some].sum(axis=0), _PILOT_TASKS if name in _ONE_A_TASK else None)
     labels = int(known[np.ix_(some, tasks)].sum())
     if not labels:
@@ -278,8 +297,8 @@ def tried_cost(
         again = len(known) / len(some) if name == "neighbours" else 1.0
         return Cost(more * seconds, said=more * again * said)
     few, many = _TRIAL[STEPS[name]]
-    # What is done but once is done by the first.
-    _, (short, _), (long, said) = (_timed(trial, some, tasks, n) for n in (few, few, many))
+    trials = [_timed(trial, some, tasks, n) for n in (*[few] * before, few, many)]
+    (short, _), (long, said) = trials[-2:]
     step = max(long - short, 0.0) / (many - few)
     said *= steps / many if name in _ONE_A_TASK else 1.0
     return Cost(more * max(short - few * step, 0.0), more * step, steps, more * said)

@@ -58,7 +58,7 @@ def noise_ceilings(found: Predictions, scored: Predictions) -> dict[str, Ceiling
     absolute noise where that is normal (Brown, Muchmore and Hajduk, Drug Discov. Today 14 (2009)
     420-427), which is the error that remains where the true value is known.
     """
-    if found.smiles is None:
+    if found.smiles is None or "regression" not in found.task_types:
         return {}
     groups = _repeated(found)
     known = {}
