@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from rt_ridge import AutoRidge, Hierarchy, PartialPoolingRidge, Stage1CoeffSummaries, _estimators
 from rt_ridge._estimators import to_statistics
+from rt_ridge.hierarchy._linear_system import UnsolvableError
 from rt_ridge.scales._posterior import ScalePosterior
+from rt_ridge.selection import _search
 
 
 def lab(seed: int = 0) -> dict[str, Any]:
@@ -242,3 +244,13 @@ def test_awkward_tables_have_an_answer(name):
         said = [note for note in model.notes_ if "could not be tried" in note]
         assert len(said) == 1
         assert ("x1 constant" in said[0]) == (name == "one constant covariate")
+
+
+def test_a_mode_that_rounding_makes_unsolvable_leaves_the_trial_as_it_was(model, monkeypatch):
+    def unsolvable(*_: object) -> None:
+        raise UnsolvableError("none within rounding")
+
+    monkeypatch.setattr(_search, "with_intervals", unsolvable)
+    found = bounds(lab())
+    # A trial stands so near the mode that only the last digits differ.
+    np.testing.assert_allclose(found, ends(model, *NEW), rtol=0.02)

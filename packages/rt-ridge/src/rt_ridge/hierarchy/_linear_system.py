@@ -434,14 +434,13 @@ class LinearSystem:
         # Prior precision of the standardised effects.
         A[:, np.arange(d), np.arange(d)] += 1
         c = (self._to_level @ terms) * s
-        # Scaled before it is spread over all columns, of which a joint meets few.
-        sR = dense_scales(at, scales)[at.cell_columns]
-        coupling = coupling * s[at.level_of_joint][:, :, None] * sR[at.cell_of_joint][:, None, :]
+        sR = dense_scales(at, scales)
+        # Scaled after it is summed, as `_dense_part` is: at the edge of rounding both must agree.
         if at.nested:
             B = (self._to_level @ coupling.reshape(len(coupling), -1)).reshape(L, d, -1)
-        else:
-            B = np.bincount(self.cross, coupling.ravel(), L * d * R).reshape(L, d, R)
-        return A, c, B
+            return A, c, B * s[:, :, None] * sR[self._level_columns][:, None, :]
+        B = np.bincount(self.cross, coupling.ravel(), L * d * R).reshape(L, d, R)
+        return A, c, B * s[:, :, None] * sR
 
     def _subtract(self, S: FloatArray, b: FloatArray, half: FloatArray, c: FloatArray) -> None:
         """Take what the eliminated factor explains out of the dense system, in place.

@@ -11,7 +11,7 @@ from molpool_common import FloatArray, told
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
-from rt_ridge.hierarchy._linear_system import matched_threads
+from rt_ridge.hierarchy._linear_system import UnsolvableError, matched_threads
 from rt_ridge.scales._mode import find_mode, with_intervals
 from rt_ridge.selection._candidates import (
     Candidate,
@@ -146,12 +146,18 @@ class _Search:
         return trial
 
     def settled(self, trial: Trial) -> Trial:
-        """Return a trial with its scales at the mode itself, and their intervals."""
+        """Return a trial with its scales at the mode itself, and their intervals.
+
+        Where rounding leaves no system there, or of a fold, the trial as it was.
+        """
         hierarchy = Hierarchy(self.stats, trial.candidate.config, *self.known)
         with matched_threads(hierarchy.system.arrangement.n_dense):
-            scales = with_intervals(hierarchy, trial.best)
-            judges = (self.judge, self.judge_of_unseen)
-            return Trial.of(trial.candidate, hierarchy, scales, trial.best, *judges)
+            try:
+                scales = with_intervals(hierarchy, trial.best)
+                judges = (self.judge, self.judge_of_unseen)
+                return Trial.of(trial.candidate, hierarchy, scales, trial.best, *judges)
+            except UnsolvableError:
+                return trial
 
     def of_unseen(self, trials: Sequence[Trial], chosen: Choice) -> Choice | None:
         """Return the candidate that predicts pairs left out whole best, None where none were.
