@@ -39,13 +39,14 @@ def enrichment(y: FloatArray, p: FloatArray, c: FloatArray, *, share: float) -> 
         Of the rows that count as first, rounded up.
     """
     order = Order.of(-p)
-    before, upto = order.counted(c)
+    ordered = order.of_rows(c)
+    before, upto = order.counted(ordered)
     n = c.sum(axis=1)
     # Less what rounding adds: 7 of 700, not 8.
     first = np.ceil(share * n - 1e-9)
     size = np.maximum(upto - before, 1)
     within = np.clip((first[:, None] - before) / size, 0, 1)
-    hits = np.einsum("rn,rn,n->r", within, c[:, order.rows], y[order.rows])
+    hits = np.einsum("rn,rn,n->r", within, ordered, y[order.rows])
     return np.asarray(hits / first / (_positives(y, c) / n))
 
 
@@ -58,13 +59,14 @@ def bedroc_score(y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
     Recognition' Problem", J. Chem. Inf. Model. 47 (2007) 488-508, equations 18 and 36.
     """
     order = Order.of(-p)
-    before, upto = order.counted(c)
+    ordered = order.of_rows(c)
+    before, upto = order.counted(ordered)
     n = c.sum(axis=1)
     step = ALPHA / n[:, None]
     size = np.maximum(upto - before, 1)
     # Mean of exp(-alpha rank / n) over the places that tied rows share: a geometric series.
     weight = np.exp(-step * (before + 1)) * np.expm1(-step * size) / np.expm1(-step) / size
-    total = np.einsum("rn,rn,n->r", weight, c[:, order.rows], y[order.rows])
+    total = np.einsum("rn,rn,n->r", weight, ordered, y[order.rows])
     share = _positives(y, c) / n
     found = total / (share * -np.expm1(-ALPHA) / np.expm1(ALPHA / n))
     best = -np.expm1(-ALPHA * share) / (share * -np.expm1(-ALPHA))
@@ -83,11 +85,11 @@ def log_roc_area(y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
     Chem. Inf. Model. 50 (2010) 1561-1573 (adjusted LogAUC).
     """
     order = Order.of(-p)
-    last = order.last
-    drawn, actives = c[:, order.rows], c[:, order.rows] * y[order.rows]
-    true = np.cumsum(actives, axis=1)[:, last] / _positives(y, c)[:, None]
+    drawn = order.of_rows(c)
+    actives = drawn * y[order.rows]
+    true = order.counted(actives)[1] / _positives(y, c)[:, None]
     negatives = c.sum(axis=1) - _positives(y, c)
-    false = np.cumsum(drawn - actives, axis=1)[:, last] / negatives[:, None]
+    false = order.counted(drawn - actives)[1] / negatives[:, None]
     true, false = (np.pad(of, ((0, 0), (1, 0))) for of in (true, false))
     low, high = (np.maximum(end, LEAST_RATE) for end in (false[:, :-1], false[:, 1:]))
     run = np.diff(false, axis=1)

@@ -37,11 +37,14 @@ class Condition:
     reason : str
         Said where it fails.
     holds : callable
-        Truth and prediction [R, n], on the scale of the metric, to a boolean [R].
+        Values [R, n], on the scale of the metric, to a boolean [R]: by the least and the greatest.
+    predicted : bool
+        Whether it is about the prediction, not the truth.
     """
 
     reason: str
-    holds: Callable[[FloatArray, FloatArray], BoolArray]
+    holds: Callable[[FloatArray], BoolArray]
+    predicted: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Metric:
             raise UndefinedMetricError("no labels")
         scaled = self.scaled(y[None]), self.scaled(p[None])
         for condition in self.conditions:
-            if not condition.holds(*scaled)[0]:
+            if not condition.holds(scaled[condition.predicted])[0]:
                 raise UndefinedMetricError(condition.reason)
         value = self._evaluate(*scaled)[0]
         # After the conditions, whose reasons say more.
@@ -127,7 +130,7 @@ class Metric:
         values = self._evaluate(*scaled)
         defined = np.isfinite(values)
         for condition in self.conditions:
-            defined &= condition.holds(*scaled)
+            defined &= condition.holds(scaled[condition.predicted])
         return np.where(defined, values, np.nan)
 
     def check_labels(self, y_true: FloatArray, where: str | None = None) -> None:
@@ -265,10 +268,10 @@ def _varied(x: FloatArray) -> BoolArray:
     return np.asarray(x.max(axis=-1) > x.min(axis=-1))
 
 
-_VARIED_TRUTH = Condition("constant truth", lambda y, p: _varied(y))
-_VARIED_PREDICTION = Condition("constant prediction", lambda y, p: _varied(p))
-_TWO_CLASSES = Condition("a single class", lambda y, p: _varied(y))
-_POSITIVES = Condition("no positives", lambda y, p: np.asarray(y.max(axis=-1) > 0))
+_VARIED_TRUTH = Condition("constant truth", _varied)
+_VARIED_PREDICTION = Condition("constant prediction", _varied, predicted=True)
+_TWO_CLASSES = Condition("a single class", _varied)
+_POSITIVES = Condition("no positives", lambda y: np.asarray(y.max(axis=-1) > 0))
 _CORRELATED = (_VARIED_TRUTH, _VARIED_PREDICTION)
 
 mae = Metric("mae", "regression", False, mean_absolute_error)
@@ -307,7 +310,7 @@ _LOGARITHMS = ("log10", "log10p1")
 _TOP_ONLY = {"ef_1": _POSITIVES, "ef_5": _POSITIVES, "ef_10": _POSITIVES}
 
 
-def _near(distance: float, y: FloatArray, _: FloatArray) -> BoolArray:
+def _near(distance: float, y: FloatArray) -> BoolArray:
     """Tell where a distance is not next to nothing beside the range of the labels."""
     return np.asarray(~(np.ptp(y, axis=-1) > _FAR * distance))
 

@@ -35,21 +35,46 @@ class Order:
         )
         return cls(rows, start[group], (start + size - 1)[group])
 
-    def ranks(self, c: FloatArray) -> FloatArray:
-        """Return the mean rank [R, n] of each row among the rows of each resample."""
-        before, upto = self.counted(c)
-        ranks = np.empty_like(c)
-        ranks[:, self.rows] = (before + 1 + upto) / 2
-        return ranks
+    @property
+    def untied(self) -> bool:
+        """Whether no two rows have one value."""
+        return bool(np.array_equal(self.first, self.last))
 
-    def counted(self, c: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def of_rows(self, c: FloatArray) -> FloatArray:
+        """Return columns [R, n], one a row, in this order."""
+        # A fifth of the time of `c[:, rows]`.
+        return np.take(c, self.rows, axis=1)
+
+    def ranks(self, ordered: FloatArray) -> FloatArray:
+        """Return the mean rank [R, n] of each place among the rows of each resample.
+
+        Parameters
+        ----------
+        ordered : ndarray [R, n]
+            How often each resample holds the row at each place.
+        """
+        if self.untied:
+            ranks = np.cumsum(ordered, axis=1)
+            ranks -= ordered / 2
+            ranks += 0.5
+            return ranks
+        before, upto = self.counted(ordered)
+        return (before + 1 + upto) / 2
+
+    def counted(self, ordered: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return how many rows of each resample [R, n] stand before a place, and up to its ties.
 
         Parameters
         ----------
-        c : ndarray [R, n]
-            How often each resample holds each row.
+        ordered : ndarray [R, n]
+            How often each resample holds the row at each place.
         """
-        upto = np.zeros((len(c), len(self.rows) + 1))
-        np.cumsum(c[:, self.rows], axis=1, out=upto[:, 1:])
-        return upto[:, self.first], upto[:, self.last + 1]
+        upto = running(ordered)
+        return np.take(upto, self.first, axis=1), np.take(upto, self.last + 1, axis=1)
+
+
+def running(ordered: FloatArray) -> FloatArray:
+    """Return sums [R, n + 1] of the columns before each place, and of all."""
+    found = np.zeros((len(ordered), ordered.shape[1] + 1))
+    np.cumsum(ordered, axis=1, out=found[:, 1:])
+    return found

@@ -31,7 +31,7 @@ from molpool_common.metrics._metric import (
     close,
     paired,
 )
-from molpool_common.metrics._order import Order
+from molpool_common.metrics._order import Order, running
 
 N_RESAMPLES = 1000
 """Resamples of an interval, unless others are asked for."""
@@ -165,10 +165,11 @@ def resampled_scores(
         tell("Intervals", done, n, "resamples")
         done += len(counts)
         for t, rows in enumerate(labelled):
-            c, y = counts[:, rows], y_true[rows, t]
-            for metric in metrics[t]:
-                values = [resampled(metric, y, p[rows, t], c) for p in y_pred]
-                found[t][metric.name].append(np.stack(values, axis=1))
+            c, y = np.take(counts, rows, axis=1), y_true[rows, t]
+            # Model by model, as what its metrics share is as large as the resamples.
+            each = [_values(_Drawn.of(y, p[rows, t], c), metrics[t]) for p in y_pred]
+            for k, metric in enumerate(metrics[t]):
+                found[t][metric.name].append(np.stack([of[k] for of in each], axis=1))
     tell("Intervals", n, n, "resamples")
     return [{name: np.concatenate(v) for name, v in by_name.items()} for by_name in found]
 
@@ -248,39 +249,48 @@ def resampled(
     InputError
         If shapes differ, an entry is not finite, or a class is not 0 or 1.
     """
-    y, p = paired(y_true, y_pred)
-    metric.check_labels(y)
-    c = np.ascontiguousarray(counts, dtype=np.float64)
-    if c.ndim != 2 or c.shape[1] != y.size:
-        raise InputError("counts", expected=f"one for each of {y.size} rows", found=f"{c.shape}")
-    if y.size == 0:
-        return np.full(len(c), np.nan)
-    formula = _FORMULAS.get(metric.name)
-    values = np.full(len(c), np.nan)
-    with np.errstate(all="ignore"):
-        rows = _Rows(metric.scaled(y), metric.scaled(p))
-        defined = _defined(metric, rows.y, rows.p, c)
-        found = formula(rows, c[defined]) if formula else _repeated(metric, rows, c[defined])
-    values[defined] = np.where(np.isfinite(found), found, np.nan)
-    return values
-
-
-def _defined(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> BoolArray:
-    # A row that was not drawn is replaced by the first one that was: conditions are about the set.
-    first = np.argmax(c > 0, axis=1)[:, None]
-    rows = np.where(c > 0, np.arange(y.size), first)
-    holds = c.sum(axis=1) > 0
-    for condition in metric.conditions:
-        holds &= condition.holds(y[rows], p[rows])
-    return np.asarray(holds)
+    return _Drawn.of(y_true, y_pred, counts).values(metric)
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Truth and prediction, with what all resamples share."""
+class _Drawn:
+    """Truth and prediction [n], how often R resamples hold each row, and what metrics share."""
 
     y: FloatArray
     p: FloatArray
+    c: FloatArray
+
+    @classmethod
+    def of(cls, y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike) -> _Drawn:
+        y, p = paired(y_true, y_pred)
+        c = np.ascontiguousarray(counts, dtype=np.float64)
+        if c.ndim != 2 or c.shape[1] != y.size:
+            expected = f"one for each of {y.size} rows"
+            raise InputError("counts", expected=expected, found=f"{c.shape}")
+        return cls(y, p, c)
+
+    def values(self, metric: Metric) -> FloatArray:
+        """Return the metric on each resample, NaN where it is undefined."""
+        metric.check_labels(self.y)
+        if self.y.size == 0:
+            return np.full(len(self.c), np.nan)
+        values = np.full(len(self.c), np.nan)
+        with np.errstate(all="ignore"):
+            drawn = self
+            if metric.scale != "none":
+                drawn = _Drawn(metric.scaled(self.y), metric.scaled(self.p), self.c)
+            defined = drawn._defined(metric)
+            if not defined.all():
+                drawn = _Drawn(drawn.y, drawn.p, self.c[defined])
+            formula = _FORMULAS.get(metric.name)
+            found = formula(drawn) if formula else drawn._repeated(metric)
+        values[defined] = np.where(np.isfinite(found), found, np.nan)
+        return values
+
+    @cached_property
+    def size(self) -> FloatArray:
+        """Rows of each resample, [R]."""
+        return np.asarray(self.c.sum(axis=1))
 
     @cached_property
     def y_order(self) -> Order:
@@ -289,6 +299,61 @@ class _Rows:
     @cached_property
     def p_order(self) -> Order:
         return Order.of(self.p)
+
+    @cached_property
+    def by_y(self) -> FloatArray:
+        """Counts [R, n] in the order of the truth."""
+        return self.y_order.of_rows(self.c)
+
+    @cached_property
+    def by_p(self) -> FloatArray:
+        """Counts [R, n] in the order of the prediction."""
+        return self.p_order.of_rows(self.c)
+
+    @cached_property
+    def running(self) -> FloatArray:
+        """Rows [R, n + 1] of lower prediction than each place, and all."""
+        return running(self.by_p)
+
+    def _defined(self, metric: Metric) -> BoolArray:
+        holds = self.size > 0
+        for condition in metric.conditions:
+            holds &= condition.holds(self._ends_p if condition.predicted else self._ends_y)
+        return np.asarray(holds)
+
+    @cached_property
+    def _ends_y(self) -> FloatArray:
+        """Least and greatest truth of each resample, [R, 2], on which conditions rest."""
+        low, high = self.y.min(), self.y.max()
+        lowest, highest = self.y == low, self.y == high
+        if not (lowest | highest).all():
+            return _ends(self.y[self.y_order.rows], self.by_y)
+        # Two values, as of classes.
+        least = np.where(_total(self.c, lowest) > 0, low, high)
+        return np.stack([least, np.where(_total(self.c, highest) > 0, high, low)], axis=1)
+
+    @cached_property
+    def _ends_p(self) -> FloatArray:
+        return _ends(self.p[self.p_order.rows], self.by_p)
+
+    def _repeated(self, metric: Metric) -> FloatArray:
+        values = np.empty(len(self.c))
+        for r, times in enumerate(self.c.astype(np.int64)):
+            drawn = np.repeat(np.arange(self.y.size), times)
+            # No closed form over counts: the resample is written out.
+            values[r] = metric.kernel(self.y[drawn][None], self.p[drawn][None])[0]
+        return values
+
+
+def _values(drawn: _Drawn, metrics: Sequence[Metric]) -> list[FloatArray]:
+    return [drawn.values(metric) for metric in metrics]
+
+
+def _ends(ordered: FloatArray, counts: FloatArray) -> FloatArray:
+    """Return the first and last value [R, 2] of those [n] that resamples [R, n] hold."""
+    there = counts > 0
+    last = len(ordered) - 1 - there[:, ::-1].argmax(axis=1)
+    return np.asarray(ordered[np.stack([there.argmax(axis=1), last], axis=1)])
 
 
 def _total(c: FloatArray, v: FloatArray) -> FloatArray:
@@ -299,77 +364,108 @@ def _total(c: FloatArray, v: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("rn,n->r", c, v))
 
 
-def _mae(rows: _Rows, c: FloatArray) -> FloatArray:
-    return np.asarray(_total(c, np.abs(rows.p - rows.y)) / c.sum(axis=1))
+def _mae(drawn: _Drawn) -> FloatArray:
+    return np.asarray(_total(drawn.c, np.abs(drawn.p - drawn.y)) / drawn.size)
 
 
-def _rmse(rows: _Rows, c: FloatArray) -> FloatArray:
-    return np.asarray(np.sqrt(_total(c, np.square(rows.p - rows.y)) / c.sum(axis=1)))
+def _rmse(drawn: _Drawn) -> FloatArray:
+    return np.asarray(np.sqrt(_total(drawn.c, np.square(drawn.p - drawn.y)) / drawn.size))
 
 
-def _r2(rows: _Rows, c: FloatArray) -> FloatArray:
+def _r2(drawn: _Drawn) -> FloatArray:
     # About the mean of all rows, lest squares of large values cancel.
-    y = rows.y - rows.y.mean()
-    total = _total(c, np.square(y)) - np.square(_total(c, y)) / c.sum(axis=1)
-    return np.asarray(1 - _total(c, np.square(rows.p - rows.y)) / total)
+    y = drawn.y - drawn.y.mean()
+    total = _total(drawn.c, np.square(y)) - np.square(_total(drawn.c, y)) / drawn.size
+    return np.asarray(1 - _total(drawn.c, np.square(drawn.p - drawn.y)) / total)
 
 
-def _ma_rae(rows: _Rows, c: FloatArray) -> FloatArray:
+def _ma_rae(drawn: _Drawn) -> FloatArray:
     # About the mean of the resample, as the metric is defined on the rows at hand.
-    mean = _total(c, rows.y) / c.sum(axis=1)
-    spread = np.einsum("rn,rn->r", c, np.abs(rows.y - mean[:, None]))
-    return np.asarray(_total(c, np.abs(rows.p - rows.y)) / spread)
+    mean = _total(drawn.c, drawn.y) / drawn.size
+    spread = np.einsum("rn,rn->r", drawn.c, np.abs(drawn.y - mean[:, None]))
+    return np.asarray(_total(drawn.c, np.abs(drawn.p - drawn.y)) / spread)
 
 
-def _correlation(x: FloatArray, z: FloatArray, c: FloatArray) -> FloatArray:
-    x, z = (v - (np.einsum("rn,rn->r", c, v) / c.sum(axis=1))[:, None] for v in (x, z))
-    x, z = (v / np.abs(v).max(axis=1, initial=0, where=c > 0)[:, None] for v in (x, z))
+def _pearson(drawn: _Drawn) -> FloatArray:
+    c = drawn.c
+    centred = (v - (_total(c, v) / drawn.size)[:, None] for v in (drawn.y, drawn.p))
+    x, z = (v / np.abs(v).max(axis=1, initial=0, where=c > 0)[:, None] for v in centred)
     norms = np.einsum("rn,rn,rn->r", c, x, x) * np.einsum("rn,rn,rn->r", c, z, z)
     return np.asarray((np.einsum("rn,rn,rn->r", c, x, z) / np.sqrt(norms)).clip(-1.0, 1.0))
 
 
-def _pearson(rows: _Rows, c: FloatArray) -> FloatArray:
-    return _correlation(np.broadcast_to(rows.y, c.shape), np.broadcast_to(rows.p, c.shape), c)
+def _spearman(drawn: _Drawn) -> FloatArray:
+    c, order = drawn.by_y, drawn.y_order
+    place = np.empty_like(order.rows)
+    place[drawn.p_order.rows] = np.arange(len(place))
+    # Ranks sum to those of rows without ties: half-integers below 2^53, so that nothing rounds.
+    mean = (drawn.size[:, None] + 1) / 2
+    x = order.ranks(c) - mean
+    z = np.take(drawn.p_order.ranks(drawn.by_p), place[order.rows], axis=1) - mean
+    norms = np.einsum("rn,rn,rn->r", c, x, x) * np.einsum("rn,rn,rn->r", c, z, z)
+    return np.asarray((np.einsum("rn,rn,rn->r", c, x, z) / np.sqrt(norms)).clip(-1.0, 1.0))
 
 
-def _spearman(rows: _Rows, c: FloatArray) -> FloatArray:
-    return _correlation(rows.y_order.ranks(c), rows.p_order.ranks(c), c)
+def _roc_auc(drawn: _Drawn) -> FloatArray:
+    positives = _total(drawn.c, drawn.y)
+    rank = _Ranked.of(drawn)
+    # Of each positive, the negatives below it and half of those that are tied with it.
+    below = (rank.before - rank.own_before + rank.upto - rank.own_upto) / 2
+    above = np.einsum("rk,rk->r", rank.own, below)
+    return np.asarray(above / (positives * (drawn.size - positives)))
 
 
-def _roc_auc(rows: _Rows, c: FloatArray) -> FloatArray:
-    positives = _total(c, rows.y)
-    negatives = c.sum(axis=1) - positives
-    above = np.einsum("rn,rn,n->r", rows.p_order.ranks(c), c, rows.y)
-    return np.asarray((above - positives * (positives + 1) / 2) / (positives * negatives))
+def _average_precision(drawn: _Drawn) -> FloatArray:
+    positives, rank = _total(drawn.c, drawn.y), _Ranked.of(drawn)
+    at_least = drawn.size[:, None] - rank.before
+    hits = positives[:, None] - rank.own_before
+    precision = hits / np.maximum(at_least, 1)
+    return np.asarray(np.einsum("rk,rk->r", rank.own, precision) / positives)
 
 
-def _average_precision(rows: _Rows, c: FloatArray) -> FloatArray:
-    order = Order.of(-rows.p)
-    c, y = c[:, order.rows], rows.y[order.rows]
-    at_least = np.cumsum(c, axis=1)[:, order.last]
-    hits = np.cumsum(c * y, axis=1)[:, order.last]
-    precision = np.divide(hits, at_least, out=np.zeros_like(c), where=at_least > 0)
-    return np.asarray(np.einsum("rn,rn,n->r", precision, c, y) / _total(c, y))
+@dataclass(frozen=True)
+class _Ranked:
+    """Of K positives by rising prediction, rows below each and up to its ties, all [R, K].
+
+    Parameters
+    ----------
+    own : ndarray
+        How often resamples hold the positive.
+    before, upto : ndarray
+        Rows.
+    own_before, own_upto : ndarray
+        Positives among them.
+    """
+
+    own: FloatArray
+    before: FloatArray
+    upto: FloatArray
+    own_before: FloatArray
+    own_upto: FloatArray
+
+    @classmethod
+    def of(cls, drawn: _Drawn) -> _Ranked:
+        order = drawn.p_order
+        at = np.flatnonzero(drawn.y[order.rows])
+        first, after = order.first[at], order.last[at] + 1
+        own = np.take(drawn.by_p, at, axis=1)
+        owned, ends = running(own), (np.searchsorted(at, first), np.searchsorted(at, after))
+        return cls(
+            own,
+            *(np.take(drawn.running, place, axis=1) for place in (first, after)),
+            *(np.take(owned, place, axis=1) for place in ends),
+        )
 
 
-def _within(rows: _Rows, c: FloatArray, *, distance: float) -> FloatArray:
-    return np.asarray(_total(c, close(rows.y, rows.p, distance)) / c.sum(axis=1))
+def _within(drawn: _Drawn, *, distance: float) -> FloatArray:
+    return np.asarray(_total(drawn.c, close(drawn.y, drawn.p, distance)) / drawn.size)
 
 
-def _at_top(rows: _Rows, c: FloatArray, *, formula: Formula) -> FloatArray:
-    return formula(rows.y, rows.p, c)
+def _at_top(drawn: _Drawn, *, formula: Formula) -> FloatArray:
+    return formula(drawn.y, drawn.p, drawn.c)
 
 
-def _repeated(metric: Metric, rows: _Rows, c: FloatArray) -> FloatArray:
-    values = np.empty(len(c))
-    for r, times in enumerate(c.astype(np.int64)):
-        drawn = np.repeat(np.arange(rows.y.size), times)
-        # No closed form over counts: the resample is written out.
-        values[r] = metric.kernel(rows.y[drawn][None], rows.p[drawn][None])[0]
-    return values
-
-
-_FORMULAS: dict[str, Callable[[_Rows, FloatArray], FloatArray]] = {
+_FORMULAS: dict[str, Callable[[_Drawn], FloatArray]] = {
     "mae": _mae,
     "rmse": _rmse,
     "r2": _r2,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,14 @@ from molpool_common import FloatArray, InputError, IntArray, parse_smiles, scaff
 
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Basis, Calibration, Shift, ShiftKind, ShiftModel
-from molpool_pipelines.scores import NearestTraining
+from molpool_pipelines.scores import NearestTraining, packed_fingerprints
 from molpool_pipelines.tables import MoleculeTable, TaskType
 
 if TYPE_CHECKING:
     from multitask_models import AssayLimits
+
+_KEPT = 2**17
+"""Fingerprints that are kept, of some 400 B each."""
 
 _MOST_PAIRS = 2_000_000_000
 """Pairs of molecules whose similarity takes about a minute; beyond, widths depend on the models'
@@ -215,7 +219,16 @@ def distance_to(known: Sequence[str], smiles: Sequence[str]) -> FloatArray | Non
     distinct = list(dict.fromkeys(known))
     if not distinct or len(distinct) * len(smiles) > _MOST_PAIRS:
         return None
-    mols = [[mol for mol in parse_smiles(s).mols if mol is not None] for s in (distinct, smiles)]
-    if not mols[1]:
+    if not len(smiles):
         return np.empty(0)
-    return np.asarray(1 - NearestTraining(mols[0]).find(mols[1]).similarity)
+    trained, others = (
+        np.frombuffer(b"".join(map(_fingerprint, each)), dtype=np.uint8).reshape(len(each), -1)
+        for each in (distinct, smiles)
+    )
+    return np.asarray(1 - NearestTraining.of_packed(trained).find_packed(others).similarity)
+
+
+@lru_cache(maxsize=_KEPT)
+def _fingerprint(smiles: str) -> bytes:
+    """Return a molecule's packed fingerprint: fold after fold compares the same ones."""
+    return packed_fingerprints(parse_smiles([smiles]).require_all()).tobytes()

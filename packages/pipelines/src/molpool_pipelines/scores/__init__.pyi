@@ -32,6 +32,7 @@ from ._strata import Nearest as Nearest
 from ._strata import NearestTraining as NearestTraining
 from ._strata import Stratum as Stratum
 from ._strata import TrainingSet as TrainingSet
+from ._strata import packed_fingerprints as packed_fingerprints
 from ._strata import range_names as range_names
 from .comparison._aligned import aligned as aligned
 from .comparison._compare import compare_models as compare_models

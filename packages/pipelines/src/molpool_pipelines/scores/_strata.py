@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -283,16 +284,31 @@ class NearestTraining:
 
     def __init__(self, mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048) -> None:
         self._radius, self._n_bits = radius, n_bits
-        self._packed, self._counts = self._fingerprints(mols)
+        self._packed = packed_fingerprints(mols, radius, n_bits)
+
+    @classmethod
+    def of_packed(cls, packed: NDArray[np.uint8]) -> NearestTraining:
+        """Return that of molecules whose `packed_fingerprints` are known, [M, n_bits / 8]."""
+        found = cls([], n_bits=8 * packed.shape[1])
+        found._packed = packed
+        return found
 
     def __len__(self) -> int:
         return len(self._packed)
 
+    @cached_property
+    def _counts(self) -> NDArray[np.int32]:
+        return _counted(self._packed)
+
     def find(self, mols: Sequence[Mol]) -> Nearest:
         """Return the nearest training molecule of each of N molecules."""
-        best = np.full(len(mols), -1.0)
-        row = np.zeros(len(mols), dtype=np.int64)
-        for i, start, similarity in self._blocks(mols):
+        return self.find_packed(packed_fingerprints(mols, self._radius, self._n_bits))
+
+    def find_packed(self, packed: NDArray[np.uint8]) -> Nearest:
+        """Return the nearest training molecule of each of N packed fingerprints."""
+        best = np.full(len(packed), -1.0)
+        row = np.zeros(len(packed), dtype=np.int64)
+        for i, start, similarity in self._blocks(packed):
             at = int(similarity.argmax())
             # Strictly, so that of equals the first training row is named, whatever the block size.
             if similarity[at] > best[i]:
@@ -316,13 +332,15 @@ class NearestTraining:
         """
         return [
             (i, start + int(at), float(similarity[at]))
-            for i, start, similarity in self._blocks(mols)
+            for i, start, similarity in self._blocks(
+                packed_fingerprints(mols, self._radius, self._n_bits)
+            )
             for at in np.flatnonzero(similarity > least)
         ]
 
-    def _blocks(self, mols: Sequence[Mol]) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
+    def _blocks(self, packed: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
         """Yield the similarities of each molecule to the training molecules from a place on."""
-        packed, counts = self._fingerprints(mols)
+        counts = _counted(packed)
         # The bits that are on pick rows of the transposed block; their sum counts shared bits.
         on = [np.flatnonzero(bits) for bits in _unpacked(packed)]
         for start in range(0, len(self), _BLOCK):
@@ -336,14 +354,20 @@ class NearestTraining:
                 # Two empty fingerprints have similarity 0, not 0/0.
                 yield i, start, shared / np.maximum(union, 1)
 
-    def _fingerprints(self, mols: Sequence[Mol]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """Return packed bits [N, n_bits / 8] and their number [N]."""
-        from rdkit.DataStructs import BitVectToBinaryText
 
-        prints = morgan_fingerprints(mols, self._radius, self._n_bits)
-        raw = b"".join(BitVectToBinaryText(bits) for bits in prints)
-        packed = np.frombuffer(raw, dtype=np.uint8).reshape(len(mols), self._n_bits // 8)
-        return packed, np.bitwise_count(packed).sum(axis=1, dtype=np.int32)
+def packed_fingerprints(
+    mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048
+) -> NDArray[np.uint8]:
+    """Return packed Morgan fingerprints, [N, n_bits / 8]."""
+    from rdkit.DataStructs import BitVectToBinaryText
+
+    prints = morgan_fingerprints(mols, radius, n_bits)
+    raw = b"".join(BitVectToBinaryText(bits) for bits in prints)
+    return np.frombuffer(raw, dtype=np.uint8).reshape(len(mols), n_bits // 8)
+
+
+def _counted(packed: NDArray[np.uint8]) -> NDArray[np.int32]:
+    return np.asarray(np.bitwise_count(packed).sum(axis=1, dtype=np.int32))
 
 
 def _unpacked(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
