@@ -1,7 +1,7 @@
 """Early recognition: how many actives stand at the top of a ranking, where molecules are bought.
 
-Each function takes one truth and score [n] and R resamples of them as counts [R, n], and returns R
-values; rows of one score share their places, so that their order in the table does not matter.
+Each function takes R resamples of one truth and score, and returns R values; rows of one score
+share their places, so that their order in the table does not matter.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 
 from molpool_common._arrays import FloatArray
-from molpool_common.metrics._order import Order
+from molpool_common.metrics._drawn import Drawn
 
-Formula = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
+Formula = Callable[[Drawn], FloatArray]
 
 ALPHA = 20.0
 """Of BEDROC: 80 % of it rest on the first 8 % of the ranking (Truchon and Bayly 2007)."""
@@ -26,31 +26,26 @@ RANDOM = (1 - LEAST_RATE) / np.log(10) / -np.log10(LEAST_RATE)
 """Area of a random ranking, 0.1446, which LogAUC is given less of."""
 
 
-def enrichment(y: FloatArray, p: FloatArray, c: FloatArray, *, share: float) -> FloatArray:
+def enrichment(drawn: Drawn, *, share: float) -> FloatArray:
     """Return the share of actives among the first rows over that among all.
 
     Parameters
     ----------
-    y, p : ndarray [n]
-        Classes and scores.
-    c : ndarray [R, n]
-        How often each resample holds each row.
+    drawn : Drawn
+        Classes, scores and resamples.
     share : float
         Of the rows that count as first, rounded up.
     """
-    order = Order.of(-p)
-    ordered = order.of_rows(c)
-    before, upto = order.counted(ordered)
-    n = c.sum(axis=1)
+    rank, n = drawn.ranked, drawn.size
     # Less what rounding adds: 7 of 700, not 8.
     first = np.ceil(share * n - 1e-9)
-    size = np.maximum(upto - before, 1)
-    within = np.clip((first[:, None] - before) / size, 0, 1)
-    hits = np.einsum("rn,rn,n->r", within, ordered, y[order.rows])
-    return np.asarray(hits / first / (_positives(y, c) / n))
+    before, tied = _places(drawn)
+    within = np.clip((first[:, None] - before) / tied, 0, 1)
+    hits = np.einsum("rk,rk->r", within, rank.own)
+    return np.asarray(hits / first / (drawn.positives / n))
 
 
-def bedroc_score(y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
+def bedroc_score(drawn: Drawn) -> FloatArray:
     """Return the Boltzmann-enhanced discrimination of ROC, 0 to 1.
 
     References
@@ -58,23 +53,20 @@ def bedroc_score(y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
     Truchon and Bayly, "Evaluating Virtual Screening Methods: Good and Bad Metrics for the 'Early
     Recognition' Problem", J. Chem. Inf. Model. 47 (2007) 488-508, equations 18 and 36.
     """
-    order = Order.of(-p)
-    ordered = order.of_rows(c)
-    before, upto = order.counted(ordered)
-    n = c.sum(axis=1)
+    n = drawn.size
     step = ALPHA / n[:, None]
-    size = np.maximum(upto - before, 1)
+    before, tied = _places(drawn)
     # Mean of exp(-alpha rank / n) over the places that tied rows share: a geometric series.
-    weight = np.exp(-step * (before + 1)) * np.expm1(-step * size) / np.expm1(-step) / size
-    total = np.einsum("rn,rn,n->r", weight, ordered, y[order.rows])
-    share = _positives(y, c) / n
+    weight = np.exp(-step * (before + 1)) * np.expm1(-step * tied) / np.expm1(-step) / tied
+    total = np.einsum("rk,rk->r", weight, drawn.ranked.own)
+    share = drawn.positives / n
     found = total / (share * -np.expm1(-ALPHA) / np.expm1(ALPHA / n))
     best = -np.expm1(-ALPHA * share) / (share * -np.expm1(-ALPHA))
     worst = np.expm1(ALPHA * share) / (share * np.expm1(ALPHA))
     return np.asarray((found - worst) / (best - worst))
 
 
-def log_roc_area(y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
+def log_roc_area(drawn: Drawn) -> FloatArray:
     """Return the area under the ROC curve over the logarithm of its rate, less that of chance.
 
     From a false positive rate of 0.001 to 1; 0 is a random ranking, 0.855 the best.
@@ -84,13 +76,13 @@ def log_roc_area(y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
     Mysinger and Shoichet, "Rapid Context-Dependent Ligand Desolvation in Molecular Docking", J.
     Chem. Inf. Model. 50 (2010) 1561-1573 (adjusted LogAUC).
     """
-    order = Order.of(-p)
-    drawn = order.of_rows(c)
-    actives = drawn * y[order.rows]
-    true = order.counted(actives)[1] / _positives(y, c)[:, None]
-    negatives = c.sum(axis=1) - _positives(y, c)
-    false = order.counted(drawn - actives)[1] / negatives[:, None]
-    true, false = (np.pad(of, ((0, 0), (1, 0))) for of in (true, false))
+    rank = drawn.ranked
+    # The curve bends where positives stand; between them it is one straight piece.
+    ends = np.unique(np.concatenate([rank.first, rank.after, [0, len(drawn.y)]]))[::-1]
+    own = rank.positives_before(ends)
+    others = np.take(drawn.running, ends, axis=1) - own
+    true = 1 - own / drawn.positives[:, None]
+    false = 1 - others / (drawn.size - drawn.positives)[:, None]
     low, high = (np.maximum(end, LEAST_RATE) for end in (false[:, :-1], false[:, 1:]))
     run = np.diff(false, axis=1)
     slope = np.divide(np.diff(true, axis=1), run, out=np.zeros_like(run), where=run > 0)
@@ -100,8 +92,10 @@ def log_roc_area(y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
     return np.asarray(area.sum(axis=1) / -np.log10(LEAST_RATE) - RANDOM)
 
 
-def _positives(y: FloatArray, c: FloatArray) -> FloatArray:
-    return np.asarray(np.einsum("rn,n->r", c, y))
+def _places(drawn: Drawn) -> tuple[FloatArray, FloatArray]:
+    """Return rows of higher score than each positive, and those that share its place, [R, K]."""
+    rank = drawn.ranked
+    return drawn.size[:, None] - rank.upto, np.maximum(rank.upto - rank.before, 1)
 
 
 EARLY: dict[str, Formula] = {
@@ -117,4 +111,4 @@ EARLY: dict[str, Formula] = {
 def of_batch(formula: Formula, y: FloatArray, p: FloatArray) -> FloatArray:
     """Return the values [R] of R sets of n rows each, every row once."""
     once = np.ones((1, y.shape[-1]))
-    return np.array([formula(a, b, once)[0] for a, b in zip(y, p, strict=True)])
+    return np.array([formula(Drawn(a, b, once))[0] for a, b in zip(y, p, strict=True)])

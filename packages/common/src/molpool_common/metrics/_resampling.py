@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from molpool_common._arrays import BoolArray, FloatArray
+from molpool_common._arrays import FloatArray
 from molpool_common._errors import InputError, did_you_mean
 from molpool_common._progress import tell
-from molpool_common.metrics._early import EARLY, Formula
+from molpool_common.metrics._drawn import Drawn, total
+from molpool_common.metrics._early import EARLY
 from molpool_common.metrics._metric import (
     METRICS,
     WITHIN,
@@ -31,7 +32,6 @@ from molpool_common.metrics._metric import (
     close,
     paired,
 )
-from molpool_common.metrics._order import Order, running
 
 N_RESAMPLES = 1000
 """Resamples of an interval, unless others are asked for."""
@@ -167,7 +167,7 @@ def resampled_scores(
         for t, rows in enumerate(labelled):
             c, y = np.take(counts, rows, axis=1), y_true[rows, t]
             # Model by model, as what its metrics share is as large as the resamples.
-            each = [_values(_Drawn.of(y, p[rows, t], c), metrics[t]) for p in y_pred]
+            each = [_values(_checked(y, p[rows, t], c), metrics[t]) for p in y_pred]
             for k, metric in enumerate(metrics[t]):
                 found[t][metric.name].append(np.stack([of[k] for of in each], axis=1))
     tell("Intervals", n, n, "resamples")
@@ -249,152 +249,81 @@ def resampled(
     InputError
         If shapes differ, an entry is not finite, or a class is not 0 or 1.
     """
-    return _Drawn.of(y_true, y_pred, counts).values(metric)
+    return _valued(_checked(y_true, y_pred, counts), metric)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """Truth and prediction [n], how often R resamples hold each row, and what metrics share."""
+def _checked(y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike) -> Drawn:
+    y, p = paired(y_true, y_pred)
+    c = np.ascontiguousarray(counts, dtype=np.float64)
+    if c.ndim != 2 or c.shape[1] != y.size:
+        raise InputError("counts", expected=f"one for each of {y.size} rows", found=f"{c.shape}")
+    return Drawn(y, p, c)
 
-    y: FloatArray
-    p: FloatArray
-    c: FloatArray
 
-    @classmethod
-    def of(cls, y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike) -> _Drawn:
-        y, p = paired(y_true, y_pred)
-        c = np.ascontiguousarray(counts, dtype=np.float64)
-        if c.ndim != 2 or c.shape[1] != y.size:
-            expected = f"one for each of {y.size} rows"
-            raise InputError("counts", expected=expected, found=f"{c.shape}")
-        return cls(y, p, c)
+def _values(drawn: Drawn, metrics: Sequence[Metric]) -> list[FloatArray]:
+    """Return metrics on each resample, NaN where one is undefined."""
+    return [_valued(drawn, metric) for metric in metrics]
 
-    def values(self, metric: Metric) -> FloatArray:
-        """Return the metric on each resample, NaN where it is undefined."""
-        metric.check_labels(self.y)
-        if self.y.size == 0:
-            return np.full(len(self.c), np.nan)
-        values = np.full(len(self.c), np.nan)
-        with np.errstate(all="ignore"):
-            drawn = self
-            if metric.scale != "none":
-                drawn = _Drawn(metric.scaled(self.y), metric.scaled(self.p), self.c)
-            defined = drawn._defined(metric)
-            if not defined.all():
-                drawn = _Drawn(drawn.y, drawn.p, self.c[defined])
-            formula = _FORMULAS.get(metric.name)
-            found = formula(drawn) if formula else drawn._repeated(metric)
-        values[defined] = np.where(np.isfinite(found), found, np.nan)
+
+def _valued(drawn: Drawn, metric: Metric) -> FloatArray:
+    metric.check_labels(drawn.y)
+    values = np.full(len(drawn.c), np.nan)
+    if drawn.y.size == 0:
         return values
-
-    @cached_property
-    def size(self) -> FloatArray:
-        """Rows of each resample, [R]."""
-        return np.asarray(self.c.sum(axis=1))
-
-    @cached_property
-    def y_order(self) -> Order:
-        return Order.of(self.y)
-
-    @cached_property
-    def p_order(self) -> Order:
-        return Order.of(self.p)
-
-    @cached_property
-    def by_y(self) -> FloatArray:
-        """Counts [R, n] in the order of the truth."""
-        return self.y_order.of_rows(self.c)
-
-    @cached_property
-    def by_p(self) -> FloatArray:
-        """Counts [R, n] in the order of the prediction."""
-        return self.p_order.of_rows(self.c)
-
-    @cached_property
-    def running(self) -> FloatArray:
-        """Rows [R, n + 1] of lower prediction than each place, and all."""
-        return running(self.by_p)
-
-    def _defined(self, metric: Metric) -> BoolArray:
-        holds = self.size > 0
+    with np.errstate(all="ignore"):
+        if metric.scale != "none":
+            drawn = Drawn(metric.scaled(drawn.y), metric.scaled(drawn.p), drawn.c)
+        defined = drawn.size > 0
         for condition in metric.conditions:
-            holds &= condition.holds(self._ends_p if condition.predicted else self._ends_y)
-        return np.asarray(holds)
-
-    @cached_property
-    def _ends_y(self) -> FloatArray:
-        """Least and greatest truth of each resample, [R, 2], on which conditions rest."""
-        low, high = self.y.min(), self.y.max()
-        lowest, highest = self.y == low, self.y == high
-        if not (lowest | highest).all():
-            return _ends(self.y[self.y_order.rows], self.by_y)
-        # Two values, as of classes.
-        least = np.where(_total(self.c, lowest) > 0, low, high)
-        return np.stack([least, np.where(_total(self.c, highest) > 0, high, low)], axis=1)
-
-    @cached_property
-    def _ends_p(self) -> FloatArray:
-        return _ends(self.p[self.p_order.rows], self.by_p)
-
-    def _repeated(self, metric: Metric) -> FloatArray:
-        values = np.empty(len(self.c))
-        for r, times in enumerate(self.c.astype(np.int64)):
-            drawn = np.repeat(np.arange(self.y.size), times)
-            # No closed form over counts: the resample is written out.
-            values[r] = metric.kernel(self.y[drawn][None], self.p[drawn][None])[0]
-        return values
+            defined &= condition.holds(drawn.p_ends if condition.predicted else drawn.y_ends)
+        if not defined.all():
+            drawn = Drawn(drawn.y, drawn.p, drawn.c[defined])
+        formula = _FORMULAS.get(metric.name)
+        found = formula(drawn) if formula else _repeated(metric, drawn)
+    values[defined] = np.where(np.isfinite(found), found, np.nan)
+    return values
 
 
-def _values(drawn: _Drawn, metrics: Sequence[Metric]) -> list[FloatArray]:
-    return [drawn.values(metric) for metric in metrics]
+def _repeated(metric: Metric, drawn: Drawn) -> FloatArray:
+    values = np.empty(len(drawn.c))
+    for r, times in enumerate(drawn.c.astype(np.int64)):
+        rows = np.repeat(np.arange(drawn.y.size), times)
+        # No closed form over counts: the resample is written out.
+        values[r] = metric.kernel(drawn.y[rows][None], drawn.p[rows][None])[0]
+    return values
 
 
-def _ends(ordered: FloatArray, counts: FloatArray) -> FloatArray:
-    """Return the first and last value [R, 2] of those [n] that resamples [R, n] hold."""
-    there = counts > 0
-    last = len(ordered) - 1 - there[:, ::-1].argmax(axis=1)
-    return np.asarray(ordered[np.stack([there.argmax(axis=1), last], axis=1)])
+def _mae(drawn: Drawn) -> FloatArray:
+    return np.asarray(total(drawn.c, np.abs(drawn.p - drawn.y)) / drawn.size)
 
 
-def _total(c: FloatArray, v: FloatArray) -> FloatArray:
-    """Return sums [R] over the rows that resamples hold.
-
-    Not `c @ v`: BLAS adds in an order that depends on how many resamples there are at a time.
-    """
-    return np.asarray(np.einsum("rn,n->r", c, v))
+def _rmse(drawn: Drawn) -> FloatArray:
+    return np.asarray(np.sqrt(total(drawn.c, np.square(drawn.p - drawn.y)) / drawn.size))
 
 
-def _mae(drawn: _Drawn) -> FloatArray:
-    return np.asarray(_total(drawn.c, np.abs(drawn.p - drawn.y)) / drawn.size)
-
-
-def _rmse(drawn: _Drawn) -> FloatArray:
-    return np.asarray(np.sqrt(_total(drawn.c, np.square(drawn.p - drawn.y)) / drawn.size))
-
-
-def _r2(drawn: _Drawn) -> FloatArray:
+def _r2(drawn: Drawn) -> FloatArray:
     # About the mean of all rows, lest squares of large values cancel.
     y = drawn.y - drawn.y.mean()
-    total = _total(drawn.c, np.square(y)) - np.square(_total(drawn.c, y)) / drawn.size
-    return np.asarray(1 - _total(drawn.c, np.square(drawn.p - drawn.y)) / total)
+    spread = total(drawn.c, np.square(y)) - np.square(total(drawn.c, y)) / drawn.size
+    return np.asarray(1 - total(drawn.c, np.square(drawn.p - drawn.y)) / spread)
 
 
-def _ma_rae(drawn: _Drawn) -> FloatArray:
+def _ma_rae(drawn: Drawn) -> FloatArray:
     # About the mean of the resample, as the metric is defined on the rows at hand.
-    mean = _total(drawn.c, drawn.y) / drawn.size
+    mean = total(drawn.c, drawn.y) / drawn.size
     spread = np.einsum("rn,rn->r", drawn.c, np.abs(drawn.y - mean[:, None]))
-    return np.asarray(_total(drawn.c, np.abs(drawn.p - drawn.y)) / spread)
+    return np.asarray(total(drawn.c, np.abs(drawn.p - drawn.y)) / spread)
 
 
-def _pearson(drawn: _Drawn) -> FloatArray:
+def _pearson(drawn: Drawn) -> FloatArray:
     c = drawn.c
-    centred = (v - (_total(c, v) / drawn.size)[:, None] for v in (drawn.y, drawn.p))
+    centred = (v - (total(c, v) / drawn.size)[:, None] for v in (drawn.y, drawn.p))
     x, z = (v / np.abs(v).max(axis=1, initial=0, where=c > 0)[:, None] for v in centred)
     norms = np.einsum("rn,rn,rn->r", c, x, x) * np.einsum("rn,rn,rn->r", c, z, z)
     return np.asarray((np.einsum("rn,rn,rn->r", c, x, z) / np.sqrt(norms)).clip(-1.0, 1.0))
 
 
-def _spearman(drawn: _Drawn) -> FloatArray:
+def _spearman(drawn: Drawn) -> FloatArray:
     c, order = drawn.by_y, drawn.y_order
     place = np.empty_like(order.rows)
     place[drawn.p_order.rows] = np.arange(len(place))
@@ -406,66 +335,28 @@ def _spearman(drawn: _Drawn) -> FloatArray:
     return np.asarray((np.einsum("rn,rn,rn->r", c, x, z) / np.sqrt(norms)).clip(-1.0, 1.0))
 
 
-def _roc_auc(drawn: _Drawn) -> FloatArray:
-    positives = _total(drawn.c, drawn.y)
-    rank = _Ranked.of(drawn)
+def _roc_auc(drawn: Drawn) -> FloatArray:
+    rank, positives = drawn.ranked, drawn.positives
     # Of each positive, the negatives below it and half of those that are tied with it.
-    below = (rank.before - rank.own_before + rank.upto - rank.own_upto) / 2
-    above = np.einsum("rk,rk->r", rank.own, below)
+    before = rank.before - rank.positives_before(rank.first)
+    upto = rank.upto - rank.positives_before(rank.after)
+    above = np.einsum("rk,rk->r", rank.own, (before + upto) / 2)
     return np.asarray(above / (positives * (drawn.size - positives)))
 
 
-def _average_precision(drawn: _Drawn) -> FloatArray:
-    positives, rank = _total(drawn.c, drawn.y), _Ranked.of(drawn)
+def _average_precision(drawn: Drawn) -> FloatArray:
+    rank, positives = drawn.ranked, drawn.positives
     at_least = drawn.size[:, None] - rank.before
-    hits = positives[:, None] - rank.own_before
+    hits = positives[:, None] - rank.positives_before(rank.first)
     precision = hits / np.maximum(at_least, 1)
     return np.asarray(np.einsum("rk,rk->r", rank.own, precision) / positives)
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """Of K positives by rising prediction, rows below each and up to its ties, all [R, K].
-
-    Parameters
-    ----------
-    own : ndarray
-        How often resamples hold the positive.
-    before, upto : ndarray
-        Rows.
-    own_before, own_upto : ndarray
-        Positives among them.
-    """
-
-    own: FloatArray
-    before: FloatArray
-    upto: FloatArray
-    own_before: FloatArray
-    own_upto: FloatArray
-
-    @classmethod
-    def of(cls, drawn: _Drawn) -> _Ranked:
-        order = drawn.p_order
-        at = np.flatnonzero(drawn.y[order.rows])
-        first, after = order.first[at], order.last[at] + 1
-        own = np.take(drawn.by_p, at, axis=1)
-        owned, ends = running(own), (np.searchsorted(at, first), np.searchsorted(at, after))
-        return cls(
-            own,
-            *(np.take(drawn.running, place, axis=1) for place in (first, after)),
-            *(np.take(owned, place, axis=1) for place in ends),
-        )
+def _within(drawn: Drawn, *, distance: float) -> FloatArray:
+    return np.asarray(total(drawn.c, close(drawn.y, drawn.p, distance)) / drawn.size)
 
 
-def _within(drawn: _Drawn, *, distance: float) -> FloatArray:
-    return np.asarray(_total(drawn.c, close(drawn.y, drawn.p, distance)) / drawn.size)
-
-
-def _at_top(drawn: _Drawn, *, formula: Formula) -> FloatArray:
-    return formula(drawn.y, drawn.p, drawn.c)
-
-
-_FORMULAS: dict[str, Callable[[_Drawn], FloatArray]] = {
+_FORMULAS: dict[str, Callable[[Drawn], FloatArray]] = {
     "mae": _mae,
     "rmse": _rmse,
     "r2": _r2,
@@ -475,5 +366,5 @@ _FORMULAS: dict[str, Callable[[_Drawn], FloatArray]] = {
     "roc_auc": _roc_auc,
     "average_precision": _average_precision,
     **{name: partial(_within, distance=distance) for name, distance in WITHIN.items()},
-    **{name: partial(_at_top, formula=formula) for name, formula in EARLY.items()},
+    **EARLY,
 }
