@@ -25,7 +25,8 @@ from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.scales._whitening import Whitening
 
-MAX_R_HAT = 1.01
+MAX_R_HAT, APART = 1.01, 1.05
+"""R-hat below which chains agree, and from which on they have not met."""
 MIN_ESS = 400.0
 WHITE_DEPTH, DEPTH = 2, 8
 """Doublings of a trajectory: three steps cross a standard normal about a quarter turn. Seven gave
@@ -87,20 +88,21 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     Chains start at random about the mode, in coordinates in which the posterior is nearly standard
     normal, tails included, so that short trajectories and a short warm-up do. Where draws are only
     too few, as many chains join them; where these do not suffice either, chains are run again with
-    longer trajectories, smaller steps, and as many draws as the first ones say are needed.
+    longer trajectories, smaller steps, and as many draws as the first ones say are needed, if they
+    met at all.
     """
     nutpie = import_extra("nutpie", "method nuts")
     whitening, sampling = Whitening.at_mode(hierarchy), hierarchy.config.sampling
     # Who asks for few draws wants few.
     few = sampling.draws * sampling.chains < 2 * MIN_ESS
     found = _Chains.of_sample(nutpie, whitening, sampling)
-    if not few and found.only_too_few():
-        found = found.joined(_Chains.of_sample(nutpie, whitening, sampling, first=sampling.chains))
-    for effort in REPEATS:
-        if few or not _warnings(found.diagnostics):
-            break
-        sampling = _longer(sampling, found.diagnostics, effort, _depth(whitening, sampling))
-        found = _Chains.of_sample(nutpie, whitening, sampling)
+    for effort in (None, *REPEATS):
+        if effort is not None and not few and _warnings(found.diagnostics):
+            sampling = _longer(sampling, found.diagnostics, effort, _depth(whitening, sampling))
+            found = _Chains.of_sample(nutpie, whitening, sampling)
+        if not few and found.only_too_few():
+            more = _Chains.of_sample(nutpie, whitening, sampling, first=sampling.chains)
+            found = found.joined(more)
     points = found.points.reshape(-1, found.points.shape[-1])
     # Each likelihood is a sparse factorisation; a mean over a thinned chain is accurate enough.
     step = max(1, len(points) // MAX_LIKELIHOODS)
@@ -182,8 +184,11 @@ def _longer(
     sampling: SamplingConfig, found: dict[str, float], effort: tuple[int, float, int], depth: int
 ) -> SamplingConfig:
     """Return the effort of a repeat, at least that of the first chains."""
-    # A margin of a half more, for an effective number is itself an estimate.
+    # A margin of a half more, for an effective number is itself an estimate. That of chains which
+    # have not met says nothing of those to come.
     times = min(MOST_DRAWS, max(1.0, 1.5 * MIN_ESS / max(found["ess"], 1.0)))
+    if not found["r_hat"] < APART:
+        times = 1.0
     tune, accept, doublings = effort
     return sampling.model_copy(
         update={
