@@ -284,7 +284,8 @@ def test_where_nothing_has_time_the_nearest_is_made_shorter():
     ],
 )
 def test_a_network_that_has_not_seen_all_rows_once_comes_last(seconds, other, a_pass, name):
-    costs = {"mlp": Cost(0, a_pass, 10), "gp" if not other.steps else "lightgbm": other}
+    beside: MemberName = "lightgbm" if other.steps else "gp"
+    costs: dict[MemberName, Cost] = {"mlp": Cost(0, a_pass, 10), beside: other}
     planning = Planning(lambda of, one: costs[of], tuple(costs), 5, lambda k: 1.0)
     assert planning.size(seconds / _costs.SURE).short == name
 

@@ -22,7 +22,9 @@ def test_distances_are_those_of_rdkit() -> None:
     expected = [1 - max(BulkTanimotoSimilarity(one, known)) for one in others]
     # Again, now that fingerprints are kept.
     for _ in range(2):
-        np.testing.assert_allclose(distance_to(KNOWN, OTHERS), expected)
+        found = distance_to(KNOWN, OTHERS)
+        assert found is not None
+        np.testing.assert_allclose(found, expected)
     assert expected[2] == 0 < expected[0]
 
 

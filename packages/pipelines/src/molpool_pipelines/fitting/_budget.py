@@ -16,7 +16,7 @@ _FEATURES = 0.4
 _FINAL = 0.1
 """Share of the budget that at least is kept for what comes after the models."""
 
-_ALWAYS, _PANEL, _PANELS, _TASK, _PAIRS = 4.0, 0.7, 24, 0.03, 3e7
+_ALWAYS, _PANEL, _PANELS, _TASK, _PAIRS = 4.0, 0.7, 24, 0.07, 3e7
 """Seconds of intervals, files and page on one core, measured with 1 to 617 tasks: of any run, of
 the figures of a task, of which there are so many at most, and of all else of a task; and pairs of
 molecules whose similarity takes a second."""
