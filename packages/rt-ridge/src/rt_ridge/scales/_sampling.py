@@ -42,6 +42,8 @@ REPEATS = ((200, 0.9, 3), (500, 0.95, DEPTH))
 divergences, and once those of the first repeat have."""
 EFFICIENT = 0.3
 """Effective share of the draws above which only more of them may be needed."""
+JOINED = 2
+"""Times that as many chains join those whose draws are too few."""
 MOST_DRAWS = 4
 """Times as many draws as before that a repeat takes at most."""
 LEARNING_RATE = 0.01
@@ -87,9 +89,9 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     -----
     Chains start at random about the mode, in coordinates in which the posterior is nearly standard
     normal, tails included, so that short trajectories and a short warm-up do. Where draws are only
-    too few, as many chains join them; where these do not suffice either, chains are run again with
-    longer trajectories, smaller steps, and as many draws as the first ones say are needed, if they
-    met at all.
+    too few, as many chains join them, twice at most; where these do not suffice either, chains are
+    run again with longer trajectories, smaller steps, and as many draws as the first ones say are
+    needed, if they met at all.
     """
     nutpie = import_extra("nutpie", "method nuts")
     whitening, sampling = Whitening.at_mode(hierarchy), hierarchy.config.sampling
@@ -100,8 +102,10 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
         if effort is not None and not few and _warnings(found.diagnostics):
             sampling = _longer(sampling, found.diagnostics, effort, _depth(whitening, sampling))
             found = _Chains.of_sample(nutpie, whitening, sampling)
-        if not few and found.only_too_few():
-            more = _Chains.of_sample(nutpie, whitening, sampling, first=sampling.chains)
+        for _ in range(JOINED):
+            if few or not found.only_too_few():
+                break
+            more = _Chains.of_sample(nutpie, whitening, sampling, first=len(found.points))
             found = found.joined(more)
     points = found.points.reshape(-1, found.points.shape[-1])
     # Each likelihood is a sparse factorisation; a mean over a thinned chain is accurate enough.
