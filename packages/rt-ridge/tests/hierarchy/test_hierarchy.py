@@ -403,6 +403,27 @@ def test_gradient_of_the_prior_equals_differences():
         assert gradient[j] == pytest.approx(slope, rel=1e-5, abs=1e-5)
 
 
+APART = ["one spread a covariate", "flat with one spread a covariate"]
+
+
+@pytest.mark.parametrize("model", [*APART, "one sigma a group, one spread a covariate"])
+def test_spreads_of_slopes_far_apart_keep_their_digits(model):
+    # An eigendecomposition of sums over both spreads loses what the smaller one says.
+    hierarchy, rows, config = build(model)
+    point, value = scales_of(hierarchy, 5)
+    for name, factor in (("tau_slope[is_1]", 1e-4), ("tau_slope[is_2]", 1e3)):
+        point[hierarchy.layout.names.index(name)] *= factor
+        value[name] *= factor
+    found, gradient = hierarchy.log_likelihood(point)
+    expected = Dense(rows, config, value).log_likelihood(profile=False)
+    assert found == pytest.approx(expected, rel=1e-7)
+    for j in range(hierarchy.layout.n_free):
+        step = np.ones(len(point))
+        step[j] = np.exp(1e-5)
+        above, below = (hierarchy.log_likelihood(point * s)[0] for s in (step, 1 / step))
+        assert gradient[j] == pytest.approx((above - below) / 2e-5, rel=1e-4, abs=1e-4)
+
+
 @pytest.mark.parametrize("model", ["compounds with head", "supercategories with heads"])
 def test_a_scale_of_zero_is_the_model_without_it(model):
     hierarchy, rows, config = build(model)

@@ -13,7 +13,7 @@ from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge.hierarchy._factor_system import FactorSystem
 from rt_ridge.hierarchy._intercepts import InterceptSystem
 from rt_ridge.hierarchy._linear_system import LinearSystem, Solution, arrange, dense_scales
-from rt_ridge.hierarchy._messages import Messages, Shrunk, Spectra, decompose
+from rt_ridge.hierarchy._messages import Messages, Shrunk, Spectra, Swept
 from rt_ridge.hierarchy._structure import (
     CompoundFacts,
     ScaleLayout,
@@ -124,6 +124,7 @@ class Hierarchy:
                 self._intercepts = InterceptSystem(arrangement)
             elif FactorSystem.fits(arrangement):
                 self._factors = FactorSystem(arrangement, self.system.n_entries)
+        self._largest = largest_scatter(stats)
         self._spectra: Spectra | None = None
         self._shrunk: tuple[FloatArray, Shrunk] | None = None
         names = [f"tau_slope[{name}]" for name in stats.covariates] if self.by_covariate else []
@@ -307,27 +308,28 @@ class Hierarchy:
         if self.by_covariate:
             ratios = self.slope_ratios(scales)
             if known is None or not np.array_equal(known[0], ratios):
-                spectra = self._decomposed(1 / np.maximum(ratios, LEAST))
-                known = self._shrunk = ratios, self._shrunk_at(spectra, 1.0)
+                spectra = self._spectra_at(1 / np.maximum(ratios, LEAST))
+                kind = Swept if Swept.fits(self._largest, spectra.precision) else Shrunk
+                known = self._shrunk = ratios, self._shrunk_at(spectra, 1.0, kind)
             return known[1]
         psi = self.psi(scales)
         if known is None or known[1].psi != psi:
-            spectra = self._spectra or self._decomposed(self.precision_pattern())
+            spectra = self._spectra or self._spectra_at(self.precision_pattern())
             self._spectra = spectra
             known = self._shrunk = np.array([psi]), self._shrunk_at(spectra, psi)
         return known[1]
 
-    def _decomposed(self, precision: FloatArray) -> Spectra:
-        return decompose(self.stats.sxx, self.stats.sxy, self.stats.mean_x, precision)
+    def _spectra_at(self, precision: FloatArray) -> Spectra:
+        return Spectra(self.stats.sxx, self.stats.sxy, self.stats.mean_x, precision)
 
-    def _shrunk_at(self, spectra: Spectra, psi: float) -> Shrunk:
+    def _shrunk_at(self, spectra: Spectra, psi: float, kind: type[Shrunk] = Shrunk) -> Shrunk:
         stats = self.stats
         centred = stats.mean_y - self.offset
         if stats.mean_low is not None:
             centred = centred + stats.mean_low[:, -1]
         # A pair without rows in sums that were taken from says nothing of its location.
         n, weight = (np.maximum(size, NO_ROWS) for size in (stats.n, stats.mass))
-        return Shrunk(spectra, n, weight, centred, stats.syy, psi)
+        return kind(spectra, n, weight, centred, stats.syy, psi)
 
     def on(self, stats: SufficientStatistics, spectra: Spectra | None = None) -> Hierarchy:
         """Return the same model of other rows of the same pairs, some of which may have none.
@@ -341,6 +343,7 @@ class Hierarchy:
         """
         other = copy(self)
         other.stats, other._spectra, other._shrunk = stats, spectra, None
+        other._largest = largest_scatter(stats)
         return other
 
     def _gradient(
@@ -353,7 +356,7 @@ class Hierarchy:
     ) -> FloatArray:
         """Return the gradient by log scales and offsets, from the moments of pairs' locations."""
         by_psi = self.layout.place("tau_slope") is not None
-        found = messages.derivatives(*moments, by_psi=by_psi)
+        found = messages.derivatives(*moments, by_psi=by_psi, by_covariate=self.by_covariate)
         gradient = by_effects
         # What σ adds to the variance; the rest is rounding.
         by_sigma = found.by_sigma * (1 - self._rounding / messages.sigma2)
@@ -362,10 +365,9 @@ class Hierarchy:
             # ψ = (τ_slope / σ)²: log σ enters with the opposite sign.
             gradient[0] -= found.by_psi
             gradient[self.layout.place("tau_slope")] += found.by_psi
-        if self.by_covariate:
-            by_each = messages.by_covariate(*moments)
-            gradient[0] -= by_each.sum()
-            gradient[self._slope_places] += by_each
+        if found.by_covariate is not None:
+            gradient[0] -= found.by_covariate.sum()
+            gradient[self._slope_places] += found.by_covariate
         pair = self.layout.place("tau_pair")
         if pair is not None:
             gradient[pair] += found.by_tau
@@ -400,6 +402,11 @@ class Hierarchy:
         cov = solution.dense_cov[columns[:, :, None], columns[:, None, :]]
         falls = np.matmul(gain, cov[self.system.level_cell])
         return np.asarray(own + np.einsum("ldm,ldm->ld", falls, gain))
+
+
+def largest_scatter(stats: SufficientStatistics) -> FloatArray:
+    """Return the largest centred sum of squares of each covariate in any pair, [P]."""
+    return np.asarray(np.diagonal(stats.sxx, axis1=1, axis2=2).max(axis=0, initial=0.0))
 
 
 def check_global_slopes(stats: SufficientStatistics, *, flat_intercepts: bool) -> None:
@@ -449,60 +456,42 @@ def pair_locations(system: LinearSystem, solution: Solution, scales: FloatArray)
     mean = np.einsum("cm,cmd->cd", solution.dense_mean[at.cell_columns], spread)
     cov_cell = solution.dense_cov[at.cell_columns[:, :, None], at.cell_columns[:, None, :]]
     cov = np.matmul(spread.transpose(0, 2, 1), np.matmul(cov_cell, spread))
-    mean, cov = mean[at.cell_of_joint], cov[at.cell_of_joint]
-    if at.eliminated is not None:
-        _add_level(system, solution, scales, cov_cell, spread, (mean, cov))
-    return mean[at.joint_of_pair], cov[at.joint_of_pair]
+    if at.eliminated is None:
+        mean, cov = mean[at.cell_of_joint], cov[at.cell_of_joint]
+    else:
+        mean, cov = _with_level(system, solution, scales, cov_cell, (mean, cov))
+    alone = at.n_joints == len(at.joint_of_pair)
+    return (mean, cov) if alone else (mean[at.joint_of_pair], cov[at.joint_of_pair])
 
 
-def _add_level(
+def _with_level(
     system: LinearSystem,
     solution: Solution,
     scales: FloatArray,
     cov_cell: FloatArray,
-    spread: FloatArray,
     moments: MeanCov,
-) -> None:
-    """Add the eliminated factor's share to the moments of the joints, in place."""
-    at = system.arrangement
-    e = at.eliminated
-    assert e is not None
-    mean, cov = moments
-    level, cell = at.level_of_joint, at.cell_of_joint
-    weights = scales[e.scale][level]
-    if at.joint_weights is not None:
-        weights = weights * at.joint_weights
-    own, cross = level_covariances(system, solution, cov_cell)
-    # Products of blocks as small as these are slower one by one.
-    own, cross = own[level], np.einsum("ndm,nme->nde", cross, spread[cell])  # [n, d, d], [n, d, D]
-    for i, row in enumerate(e.rows):
-        mean[:, row] += weights[:, i] * solution.level_mean[level, i]
-        share = weights[:, i, None] * cross[:, i]
-        cov[:, row, :] += share
-        cov[:, :, row] += share
-        for j, column in enumerate(e.rows):
-            cov[:, row, column] += weights[:, i] * weights[:, j] * own[:, i, j]
+) -> MeanCov:
+    """Return the moments of the joints: those of their cells and the eliminated factor's share.
 
-
-def level_covariances(system: LinearSystem, solution: Solution, cov_cell: FloatArray) -> MeanCov:
-    """Return the eliminated factor's covariances.
-
-    Parameters
-    ----------
-    system, solution : LinearSystem, Solution
-        The system and its solution.
-    cov_cell : ndarray, [n_cells, m, m]
-        Covariance of each cell's columns.
-
-    Returns
-    -------
-    own, cross : ndarray, [L, d, d], [n_joints, d, m]
-        Covariance of each level, and with the columns of each joint's cell.
+    `cov_cell` [n_cells, m, m] is the covariance of each cell's columns.
     """
     at, gain = system.arrangement, solution.gain
+    assert at.eliminated is not None
+    terms, own, coupling = system.level_maps
+    s = scales[at.eliminated.scale]
+    mean, cov = (moment[at.cell_of_joint] for moment in moments)
+    mean += (terms.T @ (s * solution.level_mean).ravel()).reshape(mean.shape)
     if at.nested:
         falls = np.matmul(gain, cov_cell[system.level_cell])
-        own = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
-        return own, -falls[at.level_of_joint]
-    found = solution.falls.ravel().take(system.cross)
-    return solution.level_cov, -found.reshape(at.n_joints, gain.shape[1], -1)
+        level_cov = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
+    else:
+        falls, level_cov = solution.falls, solution.level_cov
+    falls = falls * system.coupled_scales(scales)
+    falls *= s[:, :, None]
+    level_cov = level_cov * (s[:, :, None] * s[:, None, :])
+    # Added both ways round, for the covariance with the dense columns counts for either place.
+    share = (own.T @ level_cov.ravel()).reshape(cov.shape) / 2
+    share -= (coupling.T @ falls.ravel()).reshape(cov.shape)
+    cov += share
+    cov += share.transpose(0, 2, 1)
+    return mean, cov

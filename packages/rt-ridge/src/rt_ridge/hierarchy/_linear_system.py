@@ -186,6 +186,9 @@ def arrange(factors: tuple[Factor, ...], compound: IntArray) -> Arrangement:
     cell_first, cell = _distinct(keys, n_pairs)
     level = np.zeros(n_pairs, dtype=np.int64) if eliminated is None else eliminated.level
     joint_first, joint = _distinct([level, cell], n_pairs)
+    if len(joint_first) == n_pairs:
+        # In the order of the pairs, so that neither need be copied into the other's.
+        joint_first = joint = np.arange(n_pairs)
     return Arrangement(
         eliminated=eliminated,
         dense=dense,
@@ -305,25 +308,47 @@ class LinearSystem:
                 "global slope head, fewer descriptor heads, or fit parts of the data"
             )
         at = arrangement
-        self._to_joint = segment_sum(at.joint_of_pair, at.n_joints)
-        # Where no two pairs share a joint they are only put into its order.
         alone = at.n_joints == len(at.joint_of_pair)
-        self._order = np.argsort(at.joint_of_pair) if alone else None
+        self._to_joint = None if alone else segment_sum(at.joint_of_pair, at.n_joints)
         self._to_cell = segment_sum(at.cell_of_joint, at.n_cells)
-        levels = at.eliminated.n_levels if at.eliminated else 0
-        self._to_level = segment_sum(at.level_of_joint, max(levels, 1))
         cells = at.cell_columns
         self._square = (cells[:, :, None] * R + cells[:, None, :]).ravel()
 
     @cached_property
-    def cross(self) -> IntArray:
-        """Where the entries [n_joints, d, m] of the coupling stand in [L, d, R]."""
-        at = self.arrangement
-        assert at.eliminated is not None
-        d, R = len(at.eliminated.rows), at.n_dense
-        row = at.level_of_joint[:, None] * d + np.arange(d)
-        columns = at.cell_columns[at.cell_of_joint]
-        return np.asarray((row[:, :, None] * R + columns[:, None, :]).ravel())
+    def level_maps(self) -> tuple[csr_array, csr_array, csr_array]:
+        """From h [n, D] and J [n, D, D] of the joints to what they say of the eliminated factor.
+
+        That is its linear term [L, d], its precision [L, d, d], and its coupling: to the columns of
+        its one cell [L, d, m] if nested, else to all [L, d, R]; all raveled, and effects not over
+        their standard deviations. Transposed, they take moments of effects to those of locations.
+        """
+        at, D = self.arrangement, self.n_entries
+        e = at.eliminated
+        assert e is not None
+        n, d, m = at.n_joints, len(e.rows), len(at.rows)
+        columns = np.tile(np.arange(m), (n, 1)) if at.nested else at.cell_columns[at.cell_of_joint]
+        width = m if at.nested else at.n_dense
+        effect = at.level_of_joint[:, None] * d + np.arange(d)
+        entry = np.arange(n)[:, None] * D + e.rows
+        weight, other = np.ones((n, d)), np.ones((n, m))
+        if at.joint_weights is not None and at.cell_weights is not None:
+            weight, other = at.joint_weights, at.cell_weights[at.cell_of_joint]
+        effects, entries, weights = effect[:, :, None], D * entry[:, :, None], weight[:, :, None]
+        return (
+            weighted_sum(weight, effect, entry, (e.size, n * D)),
+            weighted_sum(
+                weights * weight[:, None, :],
+                effects * d + np.arange(d),
+                entries + e.rows,
+                (e.size * d, n * D**2),
+            ),
+            weighted_sum(
+                weights * other[:, None, :],
+                effects * width + columns[:, None, :],
+                entries + at.rows,
+                (e.size * width, n * D**2),
+            ),
+        )
 
     def solve(
         self,
@@ -366,7 +391,8 @@ class LinearSystem:
         evidence += float(np.einsum("li,li->", c, y)) / 2 - log_det / 2
         # Schur complement S − BᵀA⁻¹B, as half = A^(−½)B.
         self._subtract(S, b, half, np.einsum("lij,lj->li", root, c))
-        gain = blockwise(root.transpose(0, 2, 1), half)
+        # In the place of the coupling: memory that is new takes longer than the product.
+        gain = blockwise(root.transpose(0, 2, 1), half, out=B)
         log_evidence, mean, cov = solve_dense(S, b, self.arrangement.n_flat, profile)
         seen = mean[self._level_columns] if self.arrangement.nested else None
         fall = gain @ mean if seen is None else np.einsum("ldm,lm->ld", gain, seen)
@@ -383,11 +409,15 @@ class LinearSystem:
     def _level_columns(self) -> IntArray:
         return self.arrangement.cell_columns[self.level_cell]
 
+    @cached_property
+    def _levels_to_cell(self) -> csr_array:
+        return segment_sum(self.level_cell, self.arrangement.n_cells)
+
     def _joints(self, precision: FloatArray, linear: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Sum messages over the pairs of each joint."""
         size = self.n_entries
-        if self._order is not None:
-            return precision[self._order], linear[self._order]
+        if self._to_joint is None:
+            return precision, linear
         J = self._to_joint @ precision.reshape(len(precision), -1)
         return J.reshape(-1, size, size), self._to_joint @ linear
 
@@ -419,28 +449,25 @@ class LinearSystem:
         at = self.arrangement
         e = at.eliminated
         assert e is not None
-        d, R, L = len(e.rows), at.n_dense, e.n_levels
-        own = J[:, e.rows[:, None], e.rows[None, :]]
-        terms = h[:, e.rows]
-        coupling = J[:, e.rows[:, None], at.rows[None, :]]
-        if at.joint_weights is not None and at.cell_weights is not None:
-            w = at.joint_weights
-            own = own * w[:, :, None] * w[:, None, :]
-            terms = terms * w
-            coupling = coupling * w[:, :, None] * at.cell_weights[at.cell_of_joint][:, None, :]
+        terms, own, coupling = self.level_maps
         s = scales[e.scale]
-        A = (self._to_level @ own.reshape(len(own), -1)).reshape(L, d, d)
-        A = A * s[:, :, None] * s[:, None, :]
+        L, d = s.shape
+        # Scaled after it is summed, as `_dense_part` is: at the edge of rounding both must agree.
+        A = (own @ J.ravel()).reshape(L, d, d)
+        A *= s[:, :, None]
+        A *= s[:, None, :]
         # Prior precision of the standardised effects.
         A[:, np.arange(d), np.arange(d)] += 1
-        c = (self._to_level @ terms) * s
-        sR = dense_scales(at, scales)
-        # Scaled after it is summed, as `_dense_part` is: at the edge of rounding both must agree.
-        if at.nested:
-            B = (self._to_level @ coupling.reshape(len(coupling), -1)).reshape(L, d, -1)
-            return A, c, B * s[:, :, None] * sR[self._level_columns][:, None, :]
-        B = np.bincount(self.cross, coupling.ravel(), L * d * R).reshape(L, d, R)
-        return A, c, B * s[:, :, None] * sR
+        c = (terms @ h.ravel()).reshape(L, d) * s
+        B = (coupling @ J.ravel()).reshape(L, d, -1)
+        B *= s[:, :, None]
+        B *= self.coupled_scales(scales)
+        return A, c, B
+
+    def coupled_scales(self, scales: FloatArray) -> FloatArray:
+        """Return the standard deviations of the columns in the coupling, [L, 1, m] or [R]."""
+        sR = dense_scales(self.arrangement, scales)
+        return sR[self._level_columns][:, None, :] if self.arrangement.nested else sR
 
     def _subtract(self, S: FloatArray, b: FloatArray, half: FloatArray, c: FloatArray) -> None:
         """Take what the eliminated factor explains out of the dense system, in place.
@@ -456,7 +483,7 @@ class LinearSystem:
             S -= flat.T @ flat
             b -= flat.T @ c.ravel()
             return
-        sums = segment_sum(self.level_cell, at.n_cells)
+        sums = self._levels_to_cell
         explained = np.matmul(half.transpose(0, 2, 1), half).reshape(len(half), -1)
         S -= np.bincount(self._square, (sums @ explained).ravel(), R * R).reshape(R, R)
         terms = sums @ np.einsum("ldm,ld->lm", half, c)
@@ -471,8 +498,17 @@ def dense_scales(arrangement: Arrangement, scales: FloatArray) -> FloatArray:
 
 def segment_sum(index: IntArray, size: int) -> csr_array:
     """Return the matrix [size, len(index)] that sums rows with the same index."""
-    ones = np.ones(len(index))
-    return csr_array((ones, (index, np.arange(len(index)))), shape=(size, len(index)))
+    return weighted_sum(np.ones(len(index)), index, np.arange(len(index)), (size, len(index)))
+
+
+def weighted_sum(
+    weights: FloatArray, to: IntArray, of: IntArray, shape: tuple[int, int]
+) -> csr_array:
+    """Return the matrix that adds weighted entries `of` a vector to the entries `to` of another."""
+    # Products read all indices: as short as they may be.
+    kind = np.int32 if max(*shape, weights.size) < 2**31 else np.int64
+    places = to.ravel().astype(kind), of.ravel().astype(kind)
+    return csr_array((weights.ravel(), places), shape=shape)
 
 
 def add_prior(
@@ -493,9 +529,10 @@ class UnsolvableError(RTRidgeError):
     """Scales so far apart that rounding leaves no positive definite system."""
 
 
-def blockwise(A: FloatArray, B: FloatArray) -> FloatArray:
+def blockwise(A: FloatArray, B: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """Return the products of [L, d, d] and [L, d, m] blocks; blocks of one entry are scaled."""
-    return A * B if A.shape[1] == 1 else np.matmul(A, B)
+    product = np.multiply if A.shape[1] == 1 else np.matmul
+    return np.asarray(product(A, B, out=out))
 
 
 def inverse_root(A: FloatArray) -> tuple[FloatArray, float]:

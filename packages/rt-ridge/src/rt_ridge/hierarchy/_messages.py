@@ -9,6 +9,7 @@ shrinkage is one number per direction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,25 +17,29 @@ import numpy as np
 from molpool_common import FloatArray
 
 _CHUNK_BYTES = 64 * 2**20
+_CACHED_BYTES = 2**18
+"""Of a part of the pairs that stays near the processor, its temporaries included."""
+
+MAX_SWEPT = 1e10
+"""Largest S_xx over a ridge precision that a sweep takes.
+
+It multiplies the rounding, as it does in a decomposition. That alone sets to 0 what rounding leaves
+of directions without data, which counts where this nears the inverse of the resolution of a number.
+"""
+
 LOG_2PI = float(np.log(2 * np.pi))
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """Eigendecomposition of L⁻¹ S_xx L⁻¹ for each pair, L = diag(√lambda).
+    """Eigendecomposition of L⁻¹ S_xx L⁻¹ for each pair, L = diag(√lambda), when first asked for.
 
     Parameters
     ----------
-    root : ndarray, [P]
-        √ of the ridge precisions (their pattern, where a common factor is estimated).
-    d : ndarray, [G, P]
-        Eigenvalues, not negative.
-    basis : ndarray, [G, P, P]
-        L U: from eigen-coordinates to covariates. ``basis.T @ m`` are the coordinates of slopes m.
-    z : ndarray, [G, P]
-        Coordinates of S_xy.
-    h : ndarray, [G, P]
-        Coordinates of the mean covariates.
+    sxx, sxy, mean_x : ndarray, [G, P, P], [G, P], [G, P]
+        Centred sums and means.
+    precision : ndarray, [P]
+        Ridge precisions over σ⁻² (their pattern, where a common factor is estimated).
 
     Notes
     -----
@@ -42,46 +47,55 @@ class Spectra:
     directions, regular at ψ = 0 (slopes do not vary) as at any other value.
     """
 
-    root: FloatArray
-    d: FloatArray
-    basis: FloatArray
-    z: FloatArray
-    h: FloatArray
+    sxx: FloatArray
+    sxy: FloatArray
+    mean_x: FloatArray
+    precision: FloatArray
+
+    @cached_property
+    def _eigen(self) -> tuple[FloatArray, FloatArray]:
+        root = np.sqrt(self.precision)
+        n_pairs, size = self.mean_x.shape
+        d = np.empty((n_pairs, size))
+        basis = np.empty((n_pairs, size, size))
+        for part in _chunks(n_pairs if size else 0, 8 * size * size, _CHUNK_BYTES):
+            values, vectors = np.linalg.eigh(self.sxx[part] / np.outer(root, root))
+            # A direction without data has d = 0 exactly, not what rounding left.
+            floor = size * np.finfo(float).eps * values.max(axis=1, keepdims=True)
+            d[part] = np.where(values > floor, values, 0.0)
+            basis[part] = root[:, None] * vectors
+        return d, basis
 
     @property
+    def d(self) -> FloatArray:
+        """Eigenvalues, not negative, [G, P]."""
+        return self._eigen[0]
+
+    @property
+    def basis(self) -> FloatArray:
+        """L U, [G, P, P]: ``basis.T @ m`` are the eigen-coordinates of slopes m."""
+        return self._eigen[1]
+
+    @cached_property
     def dual(self) -> FloatArray:
         """L⁻¹ U, [G, P, P]: from eigen-coordinates to slopes."""
-        return self.basis / (self.root**2)[:, None]
+        return np.asarray(self.basis / self.precision[:, None])
+
+    @cached_property
+    def z(self) -> FloatArray:
+        """Coordinates of S_xy, [G, P]."""
+        return np.where(self.d > 0, np.einsum("gpq,gp->gq", self.dual, self.sxy), 0.0)
+
+    @cached_property
+    def h(self) -> FloatArray:
+        """Coordinates of the mean covariates, [G, P]."""
+        return np.asarray(np.einsum("gpq,gp->gq", self.dual, self.mean_x))
 
 
-def decompose(
-    sxx: FloatArray, sxy: FloatArray, mean_x: FloatArray, precision: FloatArray
-) -> Spectra:
-    """Decompose each pair's sums of squares, a chunk of pairs at a time.
-
-    Parameters
-    ----------
-    sxx, sxy, mean_x : ndarray, [G, P, P], [G, P], [G, P]
-        Centred sums and means.
-    precision : ndarray, [P]
-        Ridge precisions over σ⁻².
-    """
-    root = np.sqrt(precision)
-    n_pairs, size = mean_x.shape
-    d = np.empty((n_pairs, size))
-    basis = np.empty((n_pairs, size, size))
-    step = max(1, _CHUNK_BYTES // max(8 * size * size, 1))
-    for start in range(0, n_pairs if size else 0, step):
-        part = slice(start, start + step)
-        values, vectors = np.linalg.eigh(sxx[part] / np.outer(root, root))
-        # A direction without data has d = 0 exactly, not what rounding left.
-        floor = size * np.finfo(float).eps * values.max(axis=1, keepdims=True)
-        d[part] = np.where(values > floor, values, 0.0)
-        basis[part] = root[:, None] * vectors
-    inverse = basis / (root**2)[:, None]
-    z = np.einsum("gpq,gp->gq", inverse, sxy)
-    h = np.einsum("gpq,gp->gq", inverse, mean_x)
-    return Spectra(root, d, basis, np.where(d > 0, z, 0.0), h)
+def _chunks(size: int, bytes_each: int, limit: int) -> Iterator[slice]:
+    """Cut a range into parts that take no more memory than the limit."""
+    step = max(1, limit // max(bytes_each, 1))
+    return (slice(start, start + step) for start in range(0, size, step))
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,62 @@ class Shrunk:
     def linear(self) -> FloatArray:
         """Λ(S_xx + Λ)⁻¹S_xy, [G, P]: linear term of the slope head, times σ²."""
         return np.asarray(np.einsum("gpq,gq->gp", self.spectra.basis, self.t * self.spectra.z))
+
+
+@dataclass(frozen=True)
+class Swept(Shrunk):
+    """The same at ψ = 1 where `fits`, without a decomposition, which costs most of an evaluation.
+
+    Precisions that move one by one leave no eigen-coordinates to keep.
+    """
+
+    @staticmethod
+    def fits(largest: FloatArray, precision: FloatArray) -> bool:
+        """Whether rounding leaves directions without data near enough to 0.
+
+        Parameters
+        ----------
+        largest, precision : ndarray, [P]
+            Largest S_xx of any pair, and ridge precision, of each covariate.
+        """
+        return bool((largest <= MAX_SWEPT * precision).all())
+
+    def __post_init__(self) -> None:
+        # Kept where cached properties look first; found now, for they would lock out other chains.
+        names = "within", "a", "linear", "q", "r", "rss", "log_det"
+        vars(self).update(zip(names, self._sums(), strict=True))
+
+    def _sums(self) -> tuple[FloatArray, ...]:
+        """Return the quantities that `Shrunk` derives from a decomposition.
+
+        Prior variances ψ_p = 1/λ_p are let in one after another. Each takes the rank-one term
+        M_p M_pᵀ ψ_p / (1 + ψ_p M_pp) from the sums M of [x, x̄, y], which end as Λ(S + Λ)⁻¹[S_xx,
+        x̄, S_xy], −q, r and rss. Nothing is inverted: singular sums are ordinary ones.
+        """
+        s = self.spectra
+        n_pairs, P = s.mean_x.shape
+        found = tuple(np.empty((n_pairs, *shape)) for shape in ((P, P), (P,), (P,), (), (), (), ()))
+        # One triangle of M, pairs last, so that each step is one on long rows.
+        i, j = np.triu_indices(P + 2)
+        at = np.zeros((P + 2, P + 2), dtype=np.int64)
+        at[i, j] = at[j, i] = np.arange(len(i))
+        slopes, x, y = at[:P, :P], at[:P, P], at[:P, P + 1]
+        q, r, rss = at[P, P], at[P, P + 1], at[P + 1, P + 1]
+        for part in _chunks(n_pairs, 8 * len(i), _CACHED_BYTES):
+            M = np.zeros((len(i), len(self.n[part])))
+            M[slopes], M[x], M[y] = s.sxx[part].T, s.mean_x[part].T, s.sxy[part].T
+            M[r], M[rss] = self.mean_y[part], self.syy[part]
+            log_det = np.zeros(M.shape[1])
+            for p, precision in enumerate(s.precision):
+                row = M[at[p]]
+                log_det += np.log1p(row[p] / precision)
+                M -= (row / (precision + row[p]))[i] * row[j]
+            # Rounding may take a perfect fit below 0.
+            M[rss] = np.maximum(M[rss], 0.0)
+            ends = M[slopes].T, M[x].T, M[y].T, -M[q], M[r], M[rss], log_det
+            for whole, end in zip(found, ends, strict=True):
+                whole[part] = end
+        return found
 
 
 @dataclass(frozen=True)
@@ -233,10 +303,12 @@ class Messages:
         m = np.einsum("gpq,gp->gq", s.basis, mean[:, 1:])
         half = np.matmul(cov[:, 1:, 1:], s.basis)
         variance = np.einsum("gpq,gpq->gq", s.basis, half)
-        with_rho = np.einsum("gd,gdp,gpq->gq", self.e, cov[:, :, 1:], s.basis)
+        with_rho = np.einsum("gp,gpq->gq", self._with_rho(cov)[:, 1:], s.basis)
         return HeadMoments(m, variance, -with_rho)
 
-    def derivatives(self, mean: FloatArray, cov: FloatArray, *, by_psi: bool) -> Derivatives:
+    def derivatives(
+        self, mean: FloatArray, cov: FloatArray, *, by_psi: bool, by_covariate: bool
+    ) -> Derivatives:
         """Differentiate the log likelihood, locations integrated (Fisher's identity).
 
         Parameters
@@ -245,24 +317,31 @@ class Messages:
             Posterior moments of each pair's location.
         by_psi : bool
             Whether ψ is estimated.
+        by_covariate : bool
+            Whether each covariate has a spread of its own, at ψ = 1.
         """
-        s, sp, p = self.shrunk, self.shrunk.spectra, self.p
+        s, p = self.shrunk, self.p
         rho = s.r - np.einsum("gd,gd->g", self.e, mean)
-        var_rho = np.einsum("gd,gde,ge->g", self.e, cov, self.e)
+        with_rho = self._with_rho(cov)
+        var_rho = np.einsum("gd,gd->g", with_rho, self.e)
         # Twice the derivative of log N(ρ | 0, s) by s; ds / dlog τ = 2τ² makes up for the factor.
         by_variance = p**2 * (rho**2 + var_rho) - p
-        rss = s.rss.copy()
+        rss, left = s.rss.copy(), None
         if self.with_head:
-            m, M = mean[:, 1:], cov[:, 1:, 1:]
-            rss += np.einsum("gpq,gpq->g", s.within, M + m[:, :, None] * m[:, None, :])
-            rss -= 2 * np.einsum("gp,gp->g", s.linear, m)
+            m = mean[:, 1:]
+            left = s.linear - np.einsum("gpq,gq->gp", s.within, m)
+            rss -= np.einsum("gp,gp->g", s.linear + left, m)
+            # The trace of `within` and the covariance of m, by J = p eeᵀ + within / σ².
+            trace = np.einsum("gd,gd->g", *(x.reshape(len(x), -1) for x in (self.precision, cov)))
+            rss += self.sigma2 * (trace - p * var_rho)
         # n − 1 rows of a pair inform σ within it; their mean does through s.
         by_sigma = (1 - s.n) + rss / self.sigma2 + self.noise * by_variance
         by_tau = 0.0 if self.tau2 is None else self.tau2 * float(by_variance.sum())
+        by_each = self._by_covariate(cov, rho, left) if by_covariate else None
         if not by_psi:
-            return Derivatives(by_sigma, by_tau, 0.0)
+            return Derivatives(by_sigma, by_tau, 0.0, by_each)
         head = self.slopes(mean, cov)
-        psi, t = s.psi, s.t
+        sp, psi, t = s.spectra, s.psi, s.t
         # Residuals along each direction about the slope head; its uncertainty adds d² variance.
         residual = sp.z - sp.d * head.mean
         squared = residual**2 + sp.d**2 * head.variance
@@ -270,36 +349,45 @@ class Messages:
         total += (psi * self.sigma2 * by_variance) @ (sp.h**2 * t**2).sum(axis=1)
         cross = rho[:, None] * residual - sp.d * head.with_rho
         total += 2 * psi * p @ (sp.h * t**2 * cross).sum(axis=1)
-        return Derivatives(by_sigma, by_tau, float(total))
+        return Derivatives(by_sigma, by_tau, float(total), by_each)
 
-    def by_covariate(self, mean: FloatArray, cov: FloatArray) -> FloatArray:
-        """Differentiate by the log spread of each covariate's slopes, at ψ = 1, [P].
+    def _by_covariate(
+        self, cov: FloatArray, rho: FloatArray, left: FloatArray | None
+    ) -> FloatArray:
+        """Differentiate by the log spread of each covariate's slopes, [P].
 
         Parameters
         ----------
-        mean, cov : ndarray, [G, D], [G, D, D]
-            Posterior moments of each pair's location.
+        cov : ndarray, [G, D, D]
+            Posterior covariance of each pair's location.
+        rho : ndarray, [G]
+            Mean of ρ.
+        left : ndarray, [G, P], or None
+            What the scatter says of slopes beyond the head's mean, times σ²; None without a head.
 
         Notes
         -----
-        Σ E[(w − m)²] / σ²ψ − 1 over pairs, where w − m is taken over √ψ, its prior's own unit, so
-        that no spread is divided by, however small.
+        The sum over pairs of E[(w − m)²] / σ²ψ − 1. Here w − m = σ²ψu, u = h − Jv what the rows say
+        of slopes beyond their location v, so that no spread is divided by, however small. The mean
+        of u counts squared, its variance JCJ by the location's, and J what ψ itself allows for.
         """
-        s, sp, p = self.shrunk, self.shrunk.spectra, self.p
-        turn = sp.basis / sp.root[:, None]
-        reach = self.sigma2[:, None] * np.einsum("gpq,gq->gp", turn, s.t * sp.h)
-        rho = s.r - np.einsum("gd,gd->g", self.e, mean)
-        left = s.t * (sp.z - sp.d * self.slopes(mean, cov).mean)
-        excess = np.einsum("gpq,gq->gp", turn, left) + (p * rho)[:, None] * reach
-        variance = self.sigma2[:, None] * np.einsum("gpq,gq->gp", turn**2, s.t)
-        variance -= p[:, None] * reach**2
-        by_location = -(p[:, None] * reach)[:, :, None] * self.e[:, None, :]
+        s, p = self.shrunk, self.p
+        left = s.linear if left is None else left
+        beyond = (p * rho)[:, None] * s.a + left / self.sigma2[:, None]
         if self.with_head:
-            by_location[:, :, 1:] -= np.matmul(
-                turn * (sp.d * s.t)[:, None, :], sp.basis.transpose(0, 2, 1)
-            )
-        variance += np.einsum("gpd,gde,gpe->gp", by_location, cov, by_location)
-        return np.asarray(((excess**2 + variance) / self.sigma2[:, None] - 1).sum(axis=0))
+            J = self.precision[:, 1:]
+            allowed = np.diagonal(J, offset=1, axis1=1, axis2=2)
+            variance = np.einsum("gpd,gpd->gp", np.matmul(J, cov), J)
+        else:
+            by_location = p[:, None] * s.a
+            within = np.diagonal(s.within, axis1=1, axis2=2)
+            allowed = by_location * s.a + within / self.sigma2[:, None]
+            variance = by_location**2 * cov[:, 0]
+        return np.asarray(self.sigma2 @ (beyond**2 + variance - allowed)) / s.spectra.precision
+
+    def _with_rho(self, cov: FloatArray) -> FloatArray:
+        """Return minus the covariance of the location and ρ, [G, D]."""
+        return np.asarray(np.einsum("gd,gde->ge", self.e, cov))
 
 
 @dataclass(frozen=True)
@@ -318,9 +406,11 @@ class HeadMoments:
 class Derivatives:
     """Of the log likelihood by the logarithms of standard deviations.
 
-    `by_sigma` [G] is by log σ of each pair, `by_tau` by log τ, `by_psi` by log √ψ.
+    `by_sigma` [G] is by log σ of each pair, `by_tau` by log τ, `by_psi` by log √ψ, and
+    `by_covariate` [P] by the log spread of each covariate's slopes.
     """
 
     by_sigma: FloatArray
     by_tau: float
     by_psi: float
+    by_covariate: FloatArray | None

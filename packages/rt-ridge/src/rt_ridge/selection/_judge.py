@@ -14,7 +14,7 @@ import numpy as np
 from molpool_common import FloatArray, IntArray
 
 from rt_ridge.hierarchy._hierarchy import Hierarchy
-from rt_ridge.hierarchy._messages import Spectra, decompose
+from rt_ridge.hierarchy._messages import Spectra
 from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.selection._held_out import HeldOut
 from rt_ridge.statistics._sufficient import SufficientStatistics, standardised, without
@@ -133,7 +133,7 @@ class _Fold:
         # What no candidate can know would drown what they differ by.
         seen = np.isin(part.compound_ids, others.compound_ids[others.n > 0])
         part = part.subset(seen) if seen.any() else part
-        spectra = decompose(others.sxx, others.sxy, others.mean_x, np.ones(P))
+        spectra = Spectra(others.sxx, others.sxy, others.mean_x, np.ones(P))
         at = np.searchsorted(stats.keys, part.keys)
         return cls(held_out.name, others, spectra, part, weighted, at)
 
