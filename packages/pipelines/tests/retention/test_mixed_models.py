@@ -1,7 +1,8 @@
 """Classic tables written as tables of retention times, fitted by the command, against lme4.
 
 Numbers are of lme4 1.1-31 with bobyqa to 1e-9, which the tables' maintainers print too; standard
-deviations agree to 1e-4, twice the negative log likelihood (the REML criterion) to 1e-3.
+deviations agree to 1e-4, twice the negative log likelihood (the REML criterion) to 1e-3. Those of
+MixedModels.jl are what its own tests hold it to.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ def test_chem97_is_two_levels_of_many(method, criterion, school, lea, sigma, tmp
 @pytest.mark.parametrize(
     ("method", "criterion", "student", "lecturer", "dept", "sigma"),
     [
-        # Also https://github.com/lme4/lme4/issues/460: a log likelihood of -118860.884.
+        # Also https://github.com/lme4/lme4/issues/460: a log likelihood of -118860.884; the
+        # criterion in MixedModels.jl's test/pls.jl is 237721.7687745563.
         ("ml", 237721.768774, 0.3255344503, 0.5149800287, 0.0785359046, 1.1774924986),
         ("reml", 237733.834128, 0.3255733216, 0.5149962481, 0.0831390229, 1.1774974954),
     ],
@@ -181,3 +183,70 @@ def test_insteval_is_crossed_and_nested(
     found, gradient = model.log_likelihood(point, profile=method == "ml")
     assert -2 * found == pytest.approx(criterion, abs=1e-3)
     assert np.abs(gradient * model.layout.steps() ** 2).max() < 1e-4
+
+
+INDEPENDENT = {"slope_head_mode": "global", "lambda_slopes": "estimate"}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("columns", "keys", "method", "criterion", "scales"),
+    [
+        # https://github.com/JuliaStats/MixedModels.jl, test/pls.jl at 0222b4c7; REML:
+        # test/plstwoscalar.jl and test/plsdiagnested.jl of 2014, whose optimiser stops at 1e-6.
+        (
+            ("Penicillin", "diameter", "plate", "sample"),
+            CROSSED,
+            "ml",
+            332.18834867227616,
+            {"tau_compound": 1.770647779277388, "tau_group[0]": 0.8455645948223015},
+        ),
+        (
+            ("Penicillin", "diameter", "plate", "sample"),
+            CROSSED,
+            "reml",
+            330.86058899122156,
+            {"tau_compound": 1.9315555733321477, "tau_group[0]": 0.8467056820846379},
+        ),
+        (
+            ("Pastes", "strength", "cask", "batch"),
+            {},
+            "ml",
+            247.99446586289676,
+            {"tau_pair": 2.904069002535747, "tau_compound": 1.095070371687089},
+        ),
+        (
+            ("Pastes", "strength", "cask", "batch"),
+            {},
+            "reml",
+            246.99074585348615,
+            {"tau_pair": 2.9040776178851986, "tau_compound": 1.28736508337448},
+        ),
+        (("Dyestuff", "Yield", "Batch"), {}, "ml", 327.3270598811428, {"sigma": 49.5101000}),
+        (("Dyestuff2", "Yield", "Batch"), {}, "ml", 162.87303665382575, {"sigma": 3.65323135137}),
+        # (1 + Days | Subject), and zerocorr of it.
+        (
+            ("sleepstudy", "Reaction", "Subject", "Days"),
+            SLOPES,
+            "ml",
+            1751.9393444647046,
+            {"tau_pair": 23.780468100188497, "tau_slope[IS_x]": 5.716827903196682},
+        ),
+        (
+            ("sleepstudy", "Reaction", "Subject", "Days"),
+            INDEPENDENT,
+            "ml",
+            1752.0032551398835,
+            {"tau_pair": 24.171449463289047, "tau_slope": 5.799379721123582},
+        ),
+    ],
+)
+def test_estimates_are_those_of_mixed_models_jl(columns, keys, method, criterion, scales, tmp_path):
+    name, rt, species, *other = columns
+    rest: dict[str, Any] = {}
+    if name == "sleepstudy":
+        rest["IS_x"] = pl.col("Days").cast(pl.Float64)
+    elif other:
+        rest["comp_id"] = number(other[0])
+    found = fitted(rt_table(name, rt, species, **rest), tmp_path, method, **keys)
+    check(found, criterion, **scales)
