@@ -37,13 +37,11 @@ chains that hand the interpreter to each other wait longer than they work."""
 
 MAX_LIKELIHOODS = 64
 """Draws at which the log likelihood is evaluated again for its mean."""
-REPEATS = ((200, 0.9, 3), (500, 0.95, DEPTH))
-"""Warm-up, acceptance and doublings, once short trajectories have left too few effective draws or
-divergences, and once those of the first repeat have."""
-EFFICIENT = 0.3
-"""Effective share of the draws above which only more of them may be needed."""
 JOINED = 2
 """Times that as many chains join those whose draws are too few."""
+REPEATS = ((300, 0.8, 4), (500, 0.95, DEPTH))
+"""Warm-up, acceptance and doublings, once more chains of short trajectories would not do or some
+diverge, and once those of the first repeat do."""
 MOST_DRAWS = 4
 """Times as many draws as before that a repeat takes at most."""
 LEARNING_RATE = 0.01
@@ -97,16 +95,21 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     whitening, sampling = Whitening.at_mode(hierarchy), hierarchy.config.sampling
     # Who asks for few draws wants few.
     few = sampling.draws * sampling.chains < 2 * MIN_ESS
-    found = _Chains.of_sample(nutpie, whitening, sampling)
-    for effort in (None, *REPEATS):
-        if effort is not None and not few and _warnings(found.diagnostics):
-            sampling = _longer(sampling, found.diagnostics, effort, _depth(whitening, sampling))
-            found = _Chains.of_sample(nutpie, whitening, sampling)
-        for _ in range(JOINED):
-            if few or not found.only_too_few():
-                break
+
+    def run(sampling: SamplingConfig) -> _Chains:
+        found = _Chains.of_sample(nutpie, whitening, sampling)
+        most = (1 + JOINED) * sampling.chains
+        while not few and found.only_too_few(most):
             more = _Chains.of_sample(nutpie, whitening, sampling, first=len(found.points))
             found = found.joined(more)
+        return found
+
+    found = run(sampling)
+    for effort in REPEATS:
+        if few or not _warnings(found.diagnostics):
+            break
+        sampling = _longer(sampling, found.diagnostics, effort, _depth(whitening, sampling))
+        found = run(sampling)
     points = found.points.reshape(-1, found.points.shape[-1])
     # Each likelihood is a sparse factorisation; a mean over a thinned chain is accurate enough.
     step = max(1, len(points) // MAX_LIKELIHOODS)
@@ -177,11 +180,12 @@ class _Chains:
             "steps": float(self.stats["n_steps"].mean()),
         }
 
-    def only_too_few(self) -> bool:
-        """Whether draws are short of what is asked for, but good ones."""
-        found, n_draws = self.diagnostics, self.points.shape[0] * self.points.shape[1]
-        good = not found["divergences"] and found["ess"] > EFFICIENT * n_draws
-        return good and bool(_warnings(found))
+    def only_too_few(self, most: int) -> bool:
+        """Whether draws are short of what is asked for, and so many chains would have enough."""
+        found, n_chains = self.diagnostics, len(self.points)
+        good = not found["divergences"] and found["r_hat"] < APART
+        enough = found["ess"] * most > MIN_ESS * n_chains
+        return bool(_warnings(found)) and good and enough and n_chains < most
 
 
 def _longer(
