@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -25,11 +26,13 @@ from rt_ridge._estimators import (
     to_rows,
     to_statistics,
 )
-from rt_ridge.prediction._summaries import Stage1CoeffSummaries
-from rt_ridge.robust._em import ABOUT, SETTLED, Settled
+from rt_ridge.prediction._summaries import NormalErrors, Stage1CoeffSummaries
+from rt_ridge.prediction._tails import NORMAL
+from rt_ridge.robust._em import ABOUT, SETTLED, Settled, scaled
 from rt_ridge.robust._folds import weighted_folds
 from rt_ridge.robust._rows import StoredRows
-from rt_ridge.robust._trial import looks_heavy, predicts_better
+from rt_ridge.robust._trial import LeftOut, errors_of, looks_heavy, rows_of
+from rt_ridge.robust._weights import reweighted
 from rt_ridge.runs._cells import RunCells
 from rt_ridge.scales._mode import Near
 from rt_ridge.scales._posterior import ScalePosterior
@@ -47,7 +50,7 @@ from rt_ridge.selection._search import judged_pairs, most_pairs, search
 from rt_ridge.statistics._sufficient import SufficientStatistics, spread_of_regressors
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 from rt_ridge.tables._features import FeatureMap, ReadingRange
-from rt_ridge.tables._keys import GroupParents, pack
+from rt_ridge.tables._keys import GroupParents, pack, unpack
 
 
 class AutoRidge(PartialPoolingRidge):
@@ -88,6 +91,9 @@ class AutoRidge(PartialPoolingRidge):
     _first: Choice | None = None
     """By unweighted rows, where it was made before."""
 
+    _normal: AutoRidge | None = None
+    """The fit with normal errors, where heavy tails were found to be better."""
+
     def fit(
         self,
         X: Any,
@@ -124,7 +130,7 @@ class AutoRidge(PartialPoolingRidge):
         self
         """
         self._held_out, self._folds, self._stored = list(held_out or ()), list(folds), rows
-        self._rows = None
+        self._rows = self._normal = None
         self.__dict__.pop("weighted_", None)
         if not isinstance(X, SufficientStatistics):
             self._rows = (X, y, groups, runs)
@@ -137,15 +143,22 @@ class AutoRidge(PartialPoolingRidge):
         """Return what all candidates have."""
         return super().ridge_config().model_copy(update={"standardise": True})
 
-    def refit(self, stats: SufficientStatistics, features: FeatureMap) -> AutoRidge:
+    def refit(
+        self,
+        stats: SufficientStatistics,
+        features: FeatureMap,
+        equal: SufficientStatistics | None = None,
+    ) -> AutoRidge:
         """Return what was chosen, fitted to other rows; this estimator stays as it is.
 
         Parameters
         ----------
         stats : SufficientStatistics
-            Of these rows.
+            Of these rows, weighted as errors of heavy tails weigh them.
         features : FeatureMap
             As for `fit`.
+        equal : SufficientStatistics or None
+            Of these rows at equal weights, where tails are heavy by choice.
         """
         check_is_fitted(self, "choice_")
         other: AutoRidge = clone(self)
@@ -154,6 +167,10 @@ class AutoRidge(PartialPoolingRidge):
         # Of many pairs a part says all there is to say of the few scales.
         given = self.choice_.scales if most_pairs(stats) < stats.G else None
         other._take(_with_parents(stats), features, self.choice_, given)
+        own = self.summaries_
+        if self._normal is not None and own.normal is not None and equal is not None:
+            cov = other._cov_of(_with_parents(equal), features)
+            other._stand_by(self._normal.refit(equal, features), cov, own.normal.left)
         return other
 
     def _fit_statistics(
@@ -187,19 +204,79 @@ class AutoRidge(PartialPoolingRidge):
             return
         other: AutoRidge = clone(self).set_params(likelihood="student_t")
         runs_out: dict[str, Any] = {"held_out": self._held_out, "folds": self._folds}
-        known: dict[str, Any] = {"descriptors": self._descriptors, "classes": self._classes}
+        of_compounds: dict[str, Any] = {"descriptors": self._descriptors, "classes": self._classes}
         other._first = choice
-        other.fit(some, features=features, rows=part, **runs_out, **known)
-        if not predicts_better(other.choice_, choice, self._folds, part, features):
+        other.fit(some, features=features, rows=part, **runs_out, **of_compounds)
+        left = other._left_out(choice, part, some, features).speaks_from()
+        if left is None:
             self.notes_ = (*self.notes_, "errors of heavy tails tried: runs left out gain nothing")
             return
+        normal = clone(self)
+        normal.__dict__ |= vars(self) | {"_rows": None, "_stored": None}
         if some.G < stats.G:
             config = config.model_copy(update={"likelihood": "student_t"})
             self._settle(stats, config, features, other.choice_, rows, of_part=other)
         else:
             of_fit = {k: v for k, v in vars(other).items() if k.endswith("_") or k == "_scales"}
             self.__dict__ |= of_fit
-        self.notes_ = (*self.notes_, "errors of heavy tails (student_t): runs left out gain by it")
+        # As of weights that are themselves estimated.
+        equal = self._cov_of(scaled(stats, self.summaries_.tails.information), features)
+        self._stand_by(normal, equal, left)
+        self.notes_ = (
+            *self.notes_,
+            "errors of heavy tails (student_t): runs left out gain by it; where they leave less"
+            f" than {left:.0%} of what rows say of a line, the fit with normal errors speaks",
+        )
+
+    def _left_out(
+        self, normal: Choice, rows: StoredRows, stats: SufficientStatistics, features: FeatureMap
+    ) -> LeftOut:
+        """Return errors on runs left out, the others weighed anew without them.
+
+        Weights by all rows know those that are left out, and flatter heavy tails.
+
+        Parameters
+        ----------
+        normal : Choice
+            The one with normal errors, whose judge left runs out.
+        rows, stats, features
+            What this was fitted to.
+        """
+        assert normal.judge is not None
+        named, found = {fold.name: fold for fold in self._folds}, []
+        config, choice = self.ridge_config(), replace(self.choice_, unseen=None)
+        equally = replace(self.summaries_, tails=NORMAL)
+        for number, cells in enumerate(normal.judge.folds):
+            fold = named[cells.name]
+            others = rows.where(partial(rows_of, fold, out=False))
+            seen = features
+            if features.range is not None:
+                seen = replace(features, range=ReadingRange(fold.low, fold.high))
+            equal = replace(reweighted(stats, others, equally).statistics(), weight=None)
+            heavy: AutoRidge = clone(self)
+            heavy._descriptors, heavy._classes = self._known
+            start: dict[str, Any] = {"start": self.weighted_, "settled": ABOUT, "of_part": self}
+            heavy._settle(equal, config, seen, choice, others, **start)
+            known, of_equal = heavy.summaries_, scaled(equal, heavy.summaries_.tails.information)
+            cov = heavy._cov_of(of_equal, seen)
+            for part in rows:
+                out = rows_of(fold, part)
+                keys = np.repeat(out.keys, out.n)
+                mean = known.predict(out.covariates, *unpack(keys)).mean
+                share = known.share_left(cov, out.covariates, keys)
+                by_normal = errors_of(normal, number, fold, out, features)
+                found.append(LeftOut(out.y - mean, by_normal, share))
+        return LeftOut.joined(found)
+
+    def _stand_by(self, normal: AutoRidge, equal: FloatArray, left: float) -> None:
+        """Let a fit with normal errors speak where heavy tails leave too little; `NormalErrors`."""
+        errors = NormalErrors(replace(normal.summaries_, unseen=None), equal, left)
+        self._normal, self.summaries_ = normal, replace(self.summaries_, normal=errors)
+
+    def _cov_of(self, stats: SufficientStatistics, features: FeatureMap) -> FloatArray:
+        """Return the covariance of pairs, [G, D, D], by other weights of the same rows."""
+        fits = self._fits(stats, features, self.choice_, self._scales)
+        return mixed([summaries for _, summaries in fits], self.choice_.weights).cov
 
     def _rows_again(self) -> StoredRows | None:
         """Return the rows to be gone through again, None where statistics alone are known."""
@@ -299,12 +376,8 @@ class AutoRidge(PartialPoolingRidge):
         given: Sequence[ScalePosterior | None] | None,
     ) -> None:
         """Fit what was chosen, and mix; by a method other than map, scales are found again."""
-        fits, notes = [], list(_sentences(choice))
-        seen = _followed(features, choice)
-        for i, trial in enumerate(choice.trials):
-            config = self._configured(trial)
-            scales = given[i] if given is not None and config.method == "map" else None
-            fits.append(fitted(stats, config, seen, self._known, scales))
+        notes = list(_sentences(choice))
+        fits = self._fits(stats, features, choice, given)
         self._scales: list[ScalePosterior | None] = [scales for scales, _ in fits]
         unseen = None
         if choice.apart is not None:
@@ -325,6 +398,21 @@ class AutoRidge(PartialPoolingRidge):
         self.notes_ = (*first.notes, *notes)
         artefact = mixed([summaries for _, summaries in fits], choice.weights)
         self.summaries_ = replace(artefact, structure=choice.table, unseen=unseen)
+
+    def _fits(
+        self,
+        stats: SufficientStatistics,
+        features: FeatureMap,
+        choice: Choice,
+        given: Sequence[ScalePosterior | None] | None,
+    ) -> list[tuple[ScalePosterior, Stage1CoeffSummaries]]:
+        """Return scales and artefact of each candidate that was taken."""
+        fits, seen = [], _followed(features, choice)
+        for i, trial in enumerate(choice.trials):
+            config = self._configured(trial)
+            scales = given[i] if given is not None and config.method == "map" else None
+            fits.append(fitted(stats, config, seen, self._known, scales))
+        return fits
 
     def _of_unseen(
         self,

@@ -43,7 +43,7 @@ FAR_OFF = 5.0
 WORTH_SAYING = 0.2
 """Share of runs in the variance of errors from which on later runs are covered less."""
 
-Fit = Callable[[SufficientStatistics], Stage1CoeffSummaries]
+Fit = Callable[[SufficientStatistics, SufficientStatistics], Stage1CoeffSummaries]
 Range = tuple[FloatArray, FloatArray]
 """Least and greatest reading of each covariate, [P] and [P]."""
 
@@ -122,7 +122,7 @@ def calibrate(
     folds : RunFolds
         Which runs are held out together.
     fit : callable
-        From the statistics of some rows to a fit.
+        From the statistics of some rows, as they are weighted and at equal weights, to a fit.
     of_all : Stage1CoeffSummaries
         The fit to all rows: its weights of those that are fitted, and its effects of runs, stand.
 
@@ -131,11 +131,11 @@ def calibrate(
     InputError, RTRidgeError
         If a fold cannot be fitted, or too few rows have a prediction.
     """
-    sums, ranges = _sums_by_fold(training, folds, of_all)
+    sums, equal, ranges = _sums_by_fold(training, folds, of_all)
     pairs = training.stats.keys
     # All fits are held at once, so that the second pass over the rows serves all folds.
     fits = [
-        Artefact(f"fold {fold}", Path(), fit(_without(fold, sums, pairs)))
+        Artefact(f"fold {fold}", Path(), fit(*(_without(fold, of, pairs) for of in (sums, equal))))
         for fold in told(range(folds.n_folds), "Fits without held-out runs", folds.n_folds)
     ]
     reader = BatchReader(
@@ -203,10 +203,12 @@ def _drift(of_runs: FloatArray) -> float | None:
 
 def _sums_by_fold(
     training: Training, folds: RunFolds, of_all: Stage1CoeffSummaries
-) -> tuple[dict[int, SufficientStatistics], dict[int, Range]]:
+) -> tuple[dict[int, SufficientStatistics], dict[int, SufficientStatistics], dict[int, Range]]:
+    """Return sums of rows by fold, as they are weighted and at equal weights, and their range."""
     columns, most = training.columns, training.config.max_train_rows
     roles = statistics_roles(columns, training.features)
-    sums: dict[int, SufficientStatistics] = {}
+    equal: dict[int, SufficientStatistics] = {}
+    weighted = dict(equal) if of_all.weighs_rows else equal
     ranges: dict[int, Range] = {}
     table = training.table
     effects = of_all.runs
@@ -220,16 +222,20 @@ def _sums_by_fold(
                 less = part[columns.target].cast(pl.Float64) - pl.Series(shift)
                 part = part.with_columns(less.alias(columns.target))
             stats = SufficientStatistics.from_frame(part, **roles)
+            _merge(equal, fold, stats)
             if of_all.weighs_rows:
                 stored = StoredRows.of_frame(part, columns)
-                stats = reweighted(stats, stored, of_all).statistics()
-            sums[fold] = sums[fold].merge(stats) if fold in sums else stats
+                _merge(weighted, fold, reweighted(stats, stored, of_all).statistics())
             x = np.empty((part.height, len(columns.covariates)))
             for place, name in enumerate(columns.covariates):
                 x[:, place] = part[name].cast(pl.Float64).to_numpy()
             range_ = (x.min(axis=0), x.max(axis=0))
             ranges[fold] = _wider(ranges[fold], range_) if fold in ranges else range_
-    return sums, ranges
+    return weighted, equal, ranges
+
+
+def _merge(sums: dict[int, SufficientStatistics], fold: int, stats: SufficientStatistics) -> None:
+    sums[fold] = sums[fold].merge(stats) if fold in sums else stats
 
 
 def _wider(a: Range, b: Range) -> Range:

@@ -27,7 +27,7 @@ from rt_ridge import (
     predicts_closer,
 )
 
-from molpool_pipelines.retention._calibrate import Calibrated, calibrate
+from molpool_pipelines.retention._calibrate import Calibrated, Fit, calibrate
 from molpool_pipelines.retention._config import (
     COEFFICIENTS,
     CONFIG,
@@ -94,10 +94,18 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
         progress("Calibrating intervals on held-out runs")
         started = time.perf_counter()
 
-        def of_others(stats: SufficientStatistics) -> Stage1CoeffSummaries:
+        def of_others(
+            stats: SufficientStatistics, equal: SufficientStatistics
+        ) -> Stage1CoeffSummaries:
+            known: dict[str, Any] = {"features": training.features}
             # What was chosen stands: a choice within each fold would calibrate another model.
-            again = estimator.refit if config.leaves_runs_out else estimated
-            found: Stage1CoeffSummaries = again(stats, features=training.features).summaries_
+            chosen = config.leaves_runs_out
+            again = (
+                estimator.refit(stats, equal=equal, **known)
+                if chosen
+                else estimated(stats, **known)
+            )
+            found: Stage1CoeffSummaries = again.summaries_
             effects = estimator.summaries_.runs
             unseen = None if effects is None else effects.forgotten()
             return replace(found, tails=estimator.summaries_.tails, runs=unseen)
@@ -135,7 +143,7 @@ def _with_squares(
 def _calibrated(
     training: Training,
     folds: RunFolds,
-    fit: Callable[[SufficientStatistics], Stage1CoeffSummaries],
+    fit: Fit,
     of_all: Stage1CoeffSummaries,
 ) -> tuple[Calibrated | None, list[str]]:
     """Return the calibration; none, and why, where it cannot be and nobody asked for it."""

@@ -46,6 +46,24 @@ def check_summaries(
         _check_array("calibration: low", calibration.low, (len(features.names),))
 
 
+def check_equal(keys: IntArray, of_normal: IntArray, cov: FloatArray, size: int) -> None:
+    """Raise `RTRidgeError` unless a fit with normal errors is of the same pairs.
+
+    Parameters
+    ----------
+    keys, of_normal : ndarray of int64, [G]
+        Pairs of a fit with heavy tails, and of one with normal errors.
+    cov : ndarray, [G, D, D]
+        Covariance of coefficients at equal weights.
+    size : int
+        D.
+    """
+    if not np.array_equal(keys, of_normal):
+        raise RTRidgeError("normal: expected the pairs of the fit with heavy tails, found others")
+    _check_array("normal: equal_cov", cov, (len(keys), size, size))
+    _check_definite("normal: equal_cov", cov, _of_pair(keys))
+
+
 def _check_features(features: FeatureMap) -> None:
     """Raise `RTRidgeError` unless centre, rotation and expansion fit the names."""
     size = len(features.names)
@@ -79,17 +97,21 @@ def _check_features(features: FeatureMap) -> None:
 def _check_pairs(coefficients: CoefficientPredictor, n: IntArray, size: int) -> None:
     keys = coefficients.keys
     _check_ids("keys", keys)
-
-    def label(row: int) -> str:
-        group, compound = unpack(keys[row : row + 1])
-        return f"group {group[0]}, compound {compound[0]}"
-
+    label = _of_pair(keys)
     _check_table("", (coefficients.mean, coefficients.cov), (len(keys), size), label)
     _check_definite("cov", coefficients.cov, label, strictly=True)
     _check_array("n", n, (len(keys),))
     if (n < 1).any():
         row = int(np.flatnonzero(n < 1)[0])
         raise RTRidgeError(f"n: expected at least 1, found {n[row]} for {label(row)}")
+
+
+def _of_pair(keys: IntArray) -> Label:
+    def label(row: int) -> str:
+        group, compound = unpack(keys[row : row + 1])
+        return f"group {group[0]}, compound {compound[0]}"
+
+    return label
 
 
 def _check_levels(levels: Sequence[BackoffLevel], size: int, kind: str) -> None:

@@ -24,7 +24,7 @@ from rt_ridge.prediction._backoff import (
     Located,
     NoiseVariance,
 )
-from rt_ridge.prediction._checks import check_summaries
+from rt_ridge.prediction._checks import check_equal, check_summaries
 from rt_ridge.prediction._conformal import RunCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.prediction._run_effects import RunEffects
@@ -45,11 +45,11 @@ _SCALARS = (
     "sigma2_mean",
     "range_follow",
     *("likelihood", "nu", "share", "spread", "leave_out"),
-    *("run_column", "run_prior", "run_new_variance"),
+    *("run_column", "run_prior", "run_new_variance", "left"),
 )
 _TABLE = ("ids", "mean", "cov")
 _CALIBRATION = "calibration_"
-_UNSEEN = "unseen_"
+_UNSEEN, _NORMAL = "unseen_", "normal_"
 _OUTSIDE = ("low", "high", "quantiles")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
 _VERSION_1 = {
@@ -84,6 +84,8 @@ class Prediction:
         Rows whose readings lie outside the range of the training, where it is known.
     tails : Tails
         Distribution of errors.
+    normal : ndarray of bool, [N], or None
+        Rows whose errors are normal nevertheless; see `NormalErrors`.
     """
 
     mean: FloatArray
@@ -94,6 +96,7 @@ class Prediction:
     calibration: RunCalibration | None = None
     extrapolated: BoolArray | None = None
     tails: Tails = NORMAL
+    normal: BoolArray | None = None
 
     def half_width(self, coverage: float) -> FloatArray:
         """Return half the width of each row's central interval, [N].
@@ -111,7 +114,10 @@ class Prediction:
         if not 0 < coverage < 1:
             raise RTRidgeError(f"coverage: expected a number in (0, 1); found {coverage!r}")
         if self.calibration is None or self.support is None:
-            return self.tails.half_width(self.std, self.std_mean, coverage)
+            half = self.tails.half_width(self.std, self.std_mean, coverage)
+            if self.normal is None:
+                return half
+            return np.where(self.normal, NORMAL.half_width(self.std, self.std_mean, coverage), half)
         return self.calibration.half_width(self.std, self.support, coverage, self.extrapolated)
 
     @property
@@ -121,11 +127,40 @@ class Prediction:
 
     def take(self, rows: BoolArray | IntArray) -> Prediction:
         """Return the prediction of some rows, given as a mask [N] or by number."""
-        floats = (self.mean[rows], self.std[rows], self.std_mean[rows])
-        support = None if self.support is None else self.support[rows]
-        outside = None if self.extrapolated is None else self.extrapolated[rows]
-        given = (support, self.calibration, outside)
-        return Prediction(*floats, self.level_code[rows], *given, tails=self.tails)
+        return Prediction(
+            self.mean[rows],
+            self.std[rows],
+            self.std_mean[rows],
+            self.level_code[rows],
+            support=None if self.support is None else self.support[rows],
+            calibration=self.calibration,
+            extrapolated=None if self.extrapolated is None else self.extrapolated[rows],
+            tails=self.tails,
+            normal=None if self.normal is None else self.normal[rows],
+        )
+
+
+@dataclass(frozen=True)
+class NormalErrors:
+    """A fit with normal errors, for rows of whose line heavy tails leave too little.
+
+    Rows that are far off weigh little where errors have heavy tails. Where most of them are, in a
+    pair or towards an end of the covariates, they are no outliers but all that is known.
+
+    Parameters
+    ----------
+    summaries : Stage1CoeffSummaries
+        That fit, to the same pairs.
+    cov : ndarray, [G, D, D]
+        Covariance of the pairs' coefficients by the fit with heavy tails, were its rows of equal
+        weight.
+    left : float
+        Share of what they say then, below which heavy tails leave too little.
+    """
+
+    summaries: Stage1CoeffSummaries
+    cov: FloatArray
+    left: float
 
 
 @dataclass(frozen=True)
@@ -159,6 +194,8 @@ class Stage1CoeffSummaries:
     unseen : Stage1CoeffSummaries or None
         What speaks of pairs never seen where another structure does, without pairs of its own;
         errors, effects of runs and calibration are those of this artefact.
+    normal : NormalErrors or None
+        What speaks of lines of which heavy tails leave too little.
     priors : tuple of str
         Of the scales, in words: ``sigma ~ half_t(4, 0.31)``; none where the method has none.
 
@@ -183,9 +220,13 @@ class Stage1CoeffSummaries:
     priors: tuple[str, ...] = ()
     runs: RunEffects | None = None
     unseen: Stage1CoeffSummaries | None = None
+    normal: NormalErrors | None = None
 
     def __post_init__(self) -> None:
         check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
+        if self.normal is not None:
+            others, cov = self.normal.summaries.keys, self.normal.cov
+            check_equal(self.keys, others, cov, self.features.n_coefficients)
 
     @property
     def keys(self) -> IntArray:
@@ -290,7 +331,19 @@ class Stage1CoeffSummaries:
             mean, variance = mean + shift, variance + unknown
         # A new measurement scatters about the expected time by its group's noise.
         total = variance + self.tails.variance * noise
-        found = Prediction(mean, np.sqrt(total), np.sqrt(variance), level, tails=self.tails)
+        normal = None
+        if self.normal is not None:
+            keys = pack(group_ids, compound_ids)
+            share = self.share_left(self.normal.cov, covariates, keys)
+            normal = share < self.normal.left
+            rows = np.flatnonzero(normal)
+            pairs = (group_ids[rows], compound_ids[rows])
+            mean[rows], variance[rows], noise, _ = self.normal.summaries._lines(
+                covariates[rows], pairs, None, None
+            )
+            total[rows] = variance[rows] + noise
+        floats = (mean, np.sqrt(total), np.sqrt(variance))
+        found = Prediction(*floats, level, tails=self.tails, normal=normal)
         beyond = self.features.beyond(covariates)
         if beyond is not None:
             found = replace(found, extrapolated=(beyond != 0).any(axis=1))
@@ -346,17 +399,40 @@ class Stage1CoeffSummaries:
         place = find(self.keys, pack(np.asarray(groups), np.asarray(compounds)))
         return np.append(self.n, 0)[place]
 
+    def share_left(self, equal: FloatArray, covariates: FloatArray, keys: IntArray) -> FloatArray:
+        """Return what weights leave of what rows of equal weight say of a line, [N].
+
+        Parameters
+        ----------
+        equal : ndarray, [G, D, D]
+            Covariance of the pairs' coefficients at equal weights.
+        covariates : ndarray, [N, P]
+            As the table has them.
+        keys : ndarray of int64, [N]
+            Pairs; 1 of pairs never seen.
+        """
+        row = find(self.keys, keys)
+        design = self.features.design(covariates)
+        of_weights, of_rows = (
+            np.einsum("nd,nde,ne->n", design, cov[row], design) for cov in (self.cov, equal)
+        )
+        return np.where(row >= 0, of_rows / of_weights, 1.0)
+
     def levels_alone(self) -> Stage1CoeffSummaries:
         """Return what is said of pairs never seen, without the pairs that were."""
         known = self.coefficients
         none = replace(known, keys=known.keys[:0], mean=known.mean[:0], cov=known.cov[:0])
-        return replace(self, coefficients=none, n=self.n[:0])
+        return replace(self, coefficients=none, n=self.n[:0], normal=None)
 
     def save(self, path: str | Path) -> None:
         """Write an npz file atomically, without pickle."""
         arrays = {"schema": np.array(SCHEMA), **_arrays(self)}
         if self.unseen is not None:
             arrays |= {_UNSEEN + name: array for name, array in _arrays(self.unseen).items()}
+        if self.normal is not None:
+            inner = _arrays(self.normal.summaries)
+            inner |= {"equal_cov": self.normal.cov, "left": np.array(self.normal.left)}
+            arrays |= {_NORMAL + name: array for name, array in inner.items()}
         write_npz(arrays, Path(path))
 
     @classmethod
@@ -381,7 +457,14 @@ class Stage1CoeffSummaries:
 
 
 def _summaries(arrays: Arrays) -> Stage1CoeffSummaries:
-    inner = {n.removeprefix(_UNSEEN): a for n, a in arrays.items() if n.startswith(_UNSEEN)}
+    unseen, normal = (
+        {name.removeprefix(of): a for name, a in arrays.items() if name.startswith(of)}
+        for of in (_UNSEEN, _NORMAL)
+    )
+    errors = None
+    if normal:
+        left = float(_take(normal, "left", "f"))
+        errors = NormalErrors(_summaries(normal), _take(normal, "equal_cov", "f"), left)
     return Stage1CoeffSummaries(
         group_col=str(_take(arrays, "group_col", "U")),
         features=_features(arrays),
@@ -399,7 +482,8 @@ def _summaries(arrays: Arrays) -> Stage1CoeffSummaries:
         leave_out=float(arrays["leave_out"]) if "leave_out" in arrays else None,
         priors=_priors(arrays),
         runs=_runs(arrays),
-        unseen=_summaries(inner) if inner else None,
+        unseen=_summaries(unseen) if unseen else None,
+        normal=errors,
     )
 
 

@@ -143,11 +143,15 @@ class StoredRows:
 
     def of(self, keys: IntArray) -> StoredRows:
         """Return the rows of some pairs, given by their keys in ascending order."""
+        return self.where(lambda part: part.of(find(keys, part.keys) >= 0))
+
+    def where(self, some: Callable[[SortedRows], SortedRows]) -> StoredRows:
+        """Return some of the rows, part by part."""
 
         def parts() -> Iterator[SortedRows]:
-            # Past what this keeps in memory: the rows of some pairs are kept by themselves.
+            # Past what this keeps in memory: some rows are kept by themselves.
             for part in self._parts() if self._kept is None else self._kept:
-                yield part.of(find(keys, part.keys) >= 0)
+                yield some(part)
 
         return StoredRows(parts)
 
