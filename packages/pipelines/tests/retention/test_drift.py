@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from molpool_common import FloatArray
 from molpool_pipelines.retention import FitConfig, Fitted, fit
-from molpool_pipelines.retention._calibrate import CHANCE, _drift
+from molpool_pipelines.retention._calibrate import BLOCKS, CHANCE, LATER, _drift, _in_time
+from molpool_pipelines.retention._training import RunFolds
 
 RUNS, COMPOUNDS = 40, 6
 
@@ -44,6 +45,38 @@ def test_a_drift_is_said_and_shifts_that_do_not_follow_one_another_are_not(tmp_p
         other = fitted(tmp_path, shift, seed)
         assert not [note for note in other.said if "drift" in note]
         assert "drift" not in other.metrics()["calibration"]
+
+
+def test_intervals_under_a_drift_are_of_later_runs(tmp_path, monkeypatch):
+    walk = np.cumsum(np.random.default_rng(1).normal(size=RUNS))
+    later = fitted(tmp_path, walk, 2, "run {}").calibrated
+    assert later is not None
+    assert later.later
+    assert later.n_folds == len(LATER)
+    assert "6 splits of their order" in later.sentence()
+    assert "later runs by fits to earlier ones" in later.notes()[0]
+    monkeypatch.setattr("molpool_pipelines.retention._calibrate.BLOCKS", 2 * RUNS)
+    # Of blocks without rows nothing is fitted: what all others say stands.
+    between = fitted(tmp_path, walk, 2, "run {}").calibrated
+    assert between is not None
+    assert (between.later, between.n_folds, between.drift) == (False, 5, later.drift)
+    assert "not for later ones" in between.notes()[0]
+    wide, near = (c.calibration.quantiles(0.9)[0].max() for c in (later, between))
+    assert wide > 1.2 * near
+
+
+def test_blocks_of_time_hold_every_run_once_and_copies_beside_it():
+    folds = RunFolds(
+        "run", {"c": 2, "a": 0, "b": 1, "again": 2, **{str(i): i for i in range(3, 12)}}, 5
+    )
+    in_time = _in_time(folds, np.array([2, 2, *range(3, 12), 1, 0]))
+    assert in_time.order["c"] == in_time.order["again"]
+    assert len(set(in_time.order.values())) == 12
+    block = {name: at % BLOCKS for name, at in in_time.order.items()}
+    assert (block["c"], block["3"], block["4"], block["b"], block["a"]) == (0, 0, 1, 5, 5)
+    for train, out in LATER:
+        assert sorted((*train, *out)) == list(range(BLOCKS))
+        assert max(train) < min(out) or max(out) < min(train)
 
 
 def of_runs(mean: FloatArray, rows: int, rng: np.random.Generator) -> FloatArray:

@@ -2,14 +2,15 @@
 
 Every fold of runs is predicted by a fit to the others, and the absolute errors over their standard
 deviation are kept by training rows of the pair: cross-conformal intervals whose exchangeable units
-are runs, not rows (Barber et al. 2021, doi:10.1214/20-AOS1965). One pass over the rows sums up each
-fold, one predicts: statistics and fits of all folds are in memory, never the rows.
+are runs, not rows (Barber et al. 2021, doi:10.1214/20-AOS1965). Where runs drift they are not
+exchangeable, and later runs are predicted by fits to earlier ones. One pass over the rows sums up
+each fold, one predicts: statistics and fits of all folds are in memory, never the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import polars as pl
 from molpool_common import FloatArray, InputError, IntArray, told
 from rt_ridge import (
     HeldOutErrors,
+    RTRidgeError,
     RunCalibration,
     Stage1CoeffSummaries,
     StoredRows,
@@ -43,7 +45,24 @@ FAR_OFF = 5.0
 WORTH_SAYING = 0.2
 """Share of runs in the variance of errors from which on later runs are covered less."""
 
+BLOCKS = 6
+"""Of the order of runs that drift."""
+
+LATER = tuple(
+    split
+    for first in (2, 3, 4)
+    for split in (
+        (tuple(range(first)), tuple(range(first, BLOCKS))),
+        (tuple(range(BLOCKS - first, BLOCKS)), tuple(range(BLOCKS - first))),
+    )
+)
+"""Blocks that are fitted, and later ones that are predicted; the same backwards, for twice as many:
+a third of the runs says what as many as two thirds further on are like."""
+
 Fit = Callable[[SufficientStatistics, SufficientStatistics], Stage1CoeffSummaries]
+Split = tuple[Sequence[int], Sequence[int]]
+"""Folds that are fitted, and folds that are held out of them."""
+
 Range = tuple[FloatArray, FloatArray]
 """Least and greatest reading of each covariate, [P] and [P]."""
 
@@ -60,12 +79,15 @@ class Calibrated:
         Runs held out, and folds.
     drift : float or None
         Share of the variance of errors that whole runs have, where neighbours have it in common.
+    later : bool
+        Whether runs were predicted by fits to earlier ones, as where they drift, not by all others.
     """
 
     calibration: RunCalibration
     n_runs: int
     n_folds: int
     drift: float | None = None
+    later: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -89,19 +111,25 @@ class Calibrated:
         """Return what the user should know of the runs that were held out."""
         if self.drift is None:
             return []
+        hold = "Intervals hold for runs between those of the training, not for later ones"
+        if self.later:
+            hold = (
+                "Intervals are of errors on later runs by fits to earlier ones, as far on as two"
+                " thirds of the runs"
+            )
         return [
             f"Whole runs are off together, and alike from one to the next: {100 * self.drift:.0f} %"
             " of the variance of errors on runs held out is a drift that the covariates do not"
-            " show. Intervals hold for runs between those of the training, not for later ones, into"
-            " which the drift goes on: add standards that show it, refit as runs come in, or"
-            " predict rows of runs that are in the training by --run-effects random_walk."
+            f" show. {hold}: add standards that show it, refit as runs come in, or predict rows of"
+            " runs that are in the training by --run-effects random_walk."
         ]
 
     def sentence(self) -> str:
         """Return on what intervals rest, and what level they support."""
+        how = "splits of their order" if self.later else "folds"
         return (
             f"Intervals are calibrated on {self.n_rows:,} rows of {self.n_runs:,} held-out runs in"
-            f" {self.n_folds} folds, up to {100 * self.calibration.highest_level:.4g} %; above"
+            f" {self.n_folds} {how}, up to {100 * self.calibration.highest_level:.4g} %; above"
             f" {100 * self.of_runs:.4g} % they presume that no run is off as a whole by more than"
             " these."
         )
@@ -131,12 +159,40 @@ def calibrate(
     InputError, RTRidgeError
         If a fold cannot be fitted, or too few rows have a prediction.
     """
+    every = range(folds.n_folds)
+    splits: Sequence[Split] = [([k for k in every if k != out], [out]) for out in every]
+    errors, of_runs, trained = _held_out(training, folds, splits, fit, of_all)
+    # Extrapolation is flagged later against what the final fit saw: the range of all runs.
+    found = Calibrated(errors.calibration(trained), len(folds.order), len(splits))
+    in_order = _in_order(training, folds)
+    drift = _drift(of_runs[:, in_order])
+    if drift is None:
+        return found
+    found = replace(found, drift=drift)
+    try:
+        in_time = _in_time(folds, in_order)
+        errors = _held_out(training, in_time, LATER, fit, of_all)[0]
+        ahead = errors.calibration(trained)
+    except (InputError, RTRidgeError):
+        # A third of the runs may be too few to fit.
+        return found
+    return replace(found, calibration=ahead, n_folds=len(LATER), later=True)
+
+
+def _held_out(
+    training: Training,
+    folds: RunFolds,
+    splits: Sequence[Split],
+    fit: Fit,
+    of_all: Stage1CoeffSummaries,
+) -> tuple[HeldOutErrors, FloatArray, Range]:
+    """Return the errors of each split, sums of them by run as for `_drift`, and range of all."""
     sums, equal, ranges = _sums_by_fold(training, folds, of_all)
     pairs = training.stats.keys
-    # All fits are held at once, so that the second pass over the rows serves all folds.
+    # All fits are held at once, so that the second pass over the rows serves all splits.
     fits = [
-        Artefact(f"fold {fold}", Path(), fit(*(_without(fold, of, pairs) for of in (sums, equal))))
-        for fold in told(range(folds.n_folds), "Fits without held-out runs", folds.n_folds)
+        Artefact(f"split {i}", Path(), fit(*(_joined(split, of, pairs) for of in (sums, equal))))
+        for i, split in enumerate(told(splits, "Fits without held-out runs", len(splits)))
     ]
     reader = BatchReader(
         training.table.table,
@@ -153,12 +209,18 @@ def calibrate(
             # From the raw frame: a run is a name, which `batch.frame` does not carry.
             runs = folds.positions(batch.raw)[rows]
             held_out = batch.frame.filter(rows)
-            trained = _joint(ranges, fold)
-            _add_errors(errors, reader, fits[fold], held_out, runs, pairs, trained, of_runs)
-    # The range of all folds: extrapolation is flagged later against what the final fit saw.
-    calibration = errors.calibration(_joint(ranges))
-    drift = _drift(of_runs[:, _in_order(training, folds)])
-    return Calibrated(calibration, len(folds.order), folds.n_folds, drift)
+            for (train, out), artefact in zip(splits, fits, strict=True):
+                if fold in out:
+                    trained = _joint(ranges, train)
+                    _add_errors(errors, reader, artefact, held_out, runs, pairs, trained, of_runs)
+    return errors, of_runs, _joint(ranges, list(ranges))
+
+
+def _in_time(folds: RunFolds, in_order: IntArray) -> RunFolds:
+    """Return the same runs in blocks of their order, each at a position of its own."""
+    runs = dict.fromkeys(in_order.tolist())
+    place = {at: i * BLOCKS // len(runs) + BLOCKS * i for i, at in enumerate(runs)}
+    return replace(folds, order={n: place[at] for n, at in folds.order.items()}, n_folds=BLOCKS)
 
 
 def _in_order(training: Training, folds: RunFolds) -> IntArray:
@@ -242,15 +304,16 @@ def _wider(a: Range, b: Range) -> Range:
     return np.minimum(a[0], b[0]), np.maximum(a[1], b[1])
 
 
-def _joint(ranges: dict[int, Range], held_out: int | None = None) -> Range:
-    """Return the range of the readings of all folds, or of all but one."""
-    return reduce(_wider, (r for fold, r in ranges.items() if fold != held_out))
+def _joint(ranges: dict[int, Range], folds: Sequence[int]) -> Range:
+    """Return the range of the readings of some folds."""
+    return reduce(_wider, (ranges[fold] for fold in folds if fold in ranges))
 
 
-def _without(
-    held_out: int, sums: dict[int, SufficientStatistics], pairs: IntArray
+def _joined(
+    split: Split, sums: dict[int, SufficientStatistics], pairs: IntArray
 ) -> SufficientStatistics:
-    first, *others = (stats for fold, stats in sums.items() if fold != held_out)
+    train, out = split
+    first, *others = (sums[fold] for fold in train if fold in sums)
     rest = first.merge(*others)
     # With `max_groups` only some pairs are fitted; the others would widen the intervals of pairs
     # that the artefact does not hold.
@@ -259,7 +322,7 @@ def _without(
         raise InputError(
             "calibrate.n_folds",
             expected="two rows or more of the pairs that are fitted, whatever fold is held out",
-            found=f"{rest.n_rows} without fold {held_out} of 0 to {len(sums) - 1}",
+            found=f"{rest.n_rows} without fold {out[0]} of 0 to {len(train) + len(out) - 1}",
         )
     return rest
 

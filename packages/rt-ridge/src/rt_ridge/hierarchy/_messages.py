@@ -216,8 +216,10 @@ class Swept(Shrunk):
             log_det = np.zeros(M.shape[1])
             for p, precision in enumerate(s.precision):
                 row = M[at[p]]
-                log_det += np.log1p(row[p] / precision)
-                M -= (row / (precision + row[p]))[i] * row[j]
+                # Rounding may leave less than nothing of sums that others were taken from.
+                pivot = np.maximum(row[p], 0.0)
+                log_det += np.log1p(pivot / precision)
+                M -= (row / (precision + pivot))[i] * row[j]
             # Rounding may take a perfect fit below 0.
             M[rss] = np.maximum(M[rss], 0.0)
             ends = M[slopes].T, M[x].T, M[y].T, -M[q], M[r], M[rss], log_det
