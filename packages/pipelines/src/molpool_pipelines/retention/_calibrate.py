@@ -130,9 +130,9 @@ class Calibrated:
 
     def sentence(self) -> str:
         """Return on what intervals rest, and what level they support."""
-        how = "splits of their order" if self.later else "folds"
+        what, how = ("errors on", "splits of their order") if self.later else ("rows of", "folds")
         return (
-            f"Intervals are calibrated on {self.n_rows:,} rows of {self.n_runs:,} held-out runs in"
+            f"Intervals are calibrated on {self.n_rows:,} {what} {self.n_runs:,} held-out runs in"
             f" {self.n_folds} {how}, up to {100 * self.calibration.highest_level:.4g} %; above"
             f" {100 * self.of_runs:.4g} % they presume that no run is off as a whole by more than"
             " these."

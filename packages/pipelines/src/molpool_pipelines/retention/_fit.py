@@ -98,13 +98,12 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
             stats: SufficientStatistics, equal: SufficientStatistics
         ) -> Stage1CoeffSummaries:
             known: dict[str, Any] = {"features": training.features}
-            # What was chosen stands: a choice within each fold would calibrate another model.
-            chosen = config.leaves_runs_out
-            again = (
-                estimator.refit(stats, equal=equal, **known)
-                if chosen
-                else estimated(stats, **known)
-            )
+            if not config.leaves_runs_out:
+                again = estimated(stats, **known)
+            else:
+                # What was chosen stands: a choice within each fold would calibrate another model.
+                beside = {} if estimator.summaries_.normal is None else {"equal": equal}
+                again = estimator.refit(stats, **known, **beside)
             found: Stage1CoeffSummaries = again.summaries_
             effects = estimator.summaries_.runs
             unseen = None if effects is None else effects.forgotten()
