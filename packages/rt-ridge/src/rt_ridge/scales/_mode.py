@@ -472,8 +472,10 @@ def _climb(
     low, high = (bound / steps for bound in box)
 
     def descend(x: FloatArray) -> tuple[float, FloatArray]:
+        # A line search may try what no number holds.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            value, gradient = objective(x * steps)
         # About the first value: relative tolerances then refer to what can be gained.
-        value, gradient = objective(x * steps)
         return start.value - value, -gradient * steps
 
     bounds = [
