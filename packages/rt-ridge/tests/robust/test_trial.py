@@ -202,3 +202,16 @@ def test_fits_of_other_rows_have_normal_errors_beside_them_too(slow_runs):
     told = [s.predict(table["X"], *table["groups"].T).normal for s in (again, model.summaries_)]
     np.testing.assert_array_equal(*told)
     assert model.refit(weighted, features).summaries_.normal is None
+
+
+def test_units_and_order_do_not_matter_to_who_speaks(slow_runs):
+    table = with_three_slow_runs()
+    order = np.random.default_rng(1).permutation(len(table["y"]))
+    other = {name: values[order] for name, values in table.items()}
+    other["y"], other["X"] = 60 * other["y"], other["X"] * [1e3, 1e-3]
+    again = AutoRidge().fit(**other).summaries_
+    found = again.predict(other["X"], *other["groups"].T)
+    expected = slow_runs.summaries_.predict(table["X"], *table["groups"].T).take(order)
+    np.testing.assert_array_equal(found.normal, expected.normal)
+    np.testing.assert_allclose(found.mean / 60, expected.mean, rtol=1e-8)
+    np.testing.assert_allclose(found.half_width(0.9) / 60, expected.half_width(0.9), rtol=1e-8)
