@@ -26,6 +26,7 @@ from rt_ridge._estimators import (
     to_rows,
     to_statistics,
 )
+from rt_ridge.prediction._effects import LineTable
 from rt_ridge.prediction._summaries import NormalErrors, Stage1CoeffSummaries
 from rt_ridge.prediction._tails import NORMAL
 from rt_ridge.robust._em import ABOUT, SETTLED, Settled, scaled
@@ -258,12 +259,12 @@ class AutoRidge(PartialPoolingRidge):
             start: dict[str, Any] = {"start": self.weighted_, "settled": ABOUT, "of_part": self}
             heavy._settle(equal, config, seen, choice, others, **start)
             known, of_equal = heavy.summaries_, scaled(equal, heavy.summaries_.tails.information)
-            cov = heavy._cov_of(of_equal, seen)
+            lines = LineTable(known.mean, heavy._cov_of(of_equal, seen))
             for part in rows:
                 out = rows_of(fold, part)
                 keys = np.repeat(out.keys, out.n)
                 mean = known.predict(out.covariates, *unpack(keys)).mean
-                share = known.share_left(cov, out.covariates, keys)
+                share = known.share_left(lines, out.covariates, keys)
                 by_normal = errors_of(normal, number, fold, out, features)
                 found.append(LeftOut(out.y - mean, by_normal, share))
         return LeftOut.joined(found)

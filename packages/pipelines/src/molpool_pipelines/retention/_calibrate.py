@@ -63,7 +63,10 @@ GROWN = 1.6
 """Variance of a walk that all N runs are fitted without, up to 2/3 N runs further on, over that of
 these splits: N/3 + h steps, h runs on from the mean of N, are .67 N on average, and .42 N there."""
 
-Fit = Callable[[SufficientStatistics, SufficientStatistics], Stage1CoeffSummaries]
+Sums = dict[int, SufficientStatistics]
+"""Of the rows of each fold."""
+
+Fit = Callable[[SufficientStatistics, SufficientStatistics | None], Stage1CoeffSummaries]
 Split = tuple[Sequence[int], Sequence[int]]
 """Folds that are fitted, and folds that are held out of them."""
 
@@ -154,7 +157,8 @@ def calibrate(
     folds : RunFolds
         Which runs are held out together.
     fit : callable
-        From the statistics of some rows, as they are weighted and at equal weights, to a fit.
+        From the statistics of some rows, as they are weighted and, where the fit to all needs them,
+        at equal weights, to a fit.
     of_all : Stage1CoeffSummaries
         The fit to all rows: its weights of those that are fitted, and its effects of runs, stand.
 
@@ -199,10 +203,10 @@ def _held_out(
     sums, equal, ranges = _sums_by_fold(training, folds, of_all)
     pairs = training.stats.keys
     # All fits are held at once, so that the second pass over the rows serves all splits.
-    fits = [
-        Artefact(f"split {i}", Path(), fit(*(_joined(split, of, pairs) for of in (sums, equal))))
-        for i, split in enumerate(told(splits, "Fits without held-out runs", len(splits)))
-    ]
+    fits = []
+    for i, split in enumerate(told(splits, "Fits without held-out runs", len(splits))):
+        beside = None if equal is None else _joined(split, equal, pairs)
+        fits.append(Artefact(f"split {i}", Path(), fit(_joined(split, sums, pairs), beside)))
     reader = BatchReader(
         training.table.table,
         fits,
@@ -274,12 +278,12 @@ def _drift(of_runs: FloatArray) -> float | None:
 
 def _sums_by_fold(
     training: Training, folds: RunFolds, of_all: Stage1CoeffSummaries
-) -> tuple[dict[int, SufficientStatistics], dict[int, SufficientStatistics], dict[int, Range]]:
-    """Return sums of rows by fold, as they are weighted and at equal weights, and their range."""
+) -> tuple[Sums, Sums | None, dict[int, Range]]:
+    """Return sums as rows are weighted, at equal weights where lines go by them, and ranges."""
     columns, most = training.columns, training.config.max_train_rows
     roles = statistics_roles(columns, training.features)
-    equal: dict[int, SufficientStatistics] = {}
-    weighted = dict(equal) if of_all.weighs_rows else equal
+    sums: Sums = {}
+    equal: Sums | None = None if of_all.normal is None else {}
     ranges: dict[int, Range] = {}
     table = training.table
     effects = of_all.runs
@@ -293,19 +297,21 @@ def _sums_by_fold(
                 less = part[columns.target].cast(pl.Float64) - pl.Series(shift)
                 part = part.with_columns(less.alias(columns.target))
             stats = SufficientStatistics.from_frame(part, **roles)
-            _merge(equal, fold, stats)
+            if equal is not None:
+                _merge(equal, fold, stats)
             if of_all.weighs_rows:
                 stored = StoredRows.of_frame(part, columns)
-                _merge(weighted, fold, reweighted(stats, stored, of_all).statistics())
+                stats = reweighted(stats, stored, of_all).statistics()
+            _merge(sums, fold, stats)
             x = np.empty((part.height, len(columns.covariates)))
             for place, name in enumerate(columns.covariates):
                 x[:, place] = part[name].cast(pl.Float64).to_numpy()
             range_ = (x.min(axis=0), x.max(axis=0))
             ranges[fold] = _wider(ranges[fold], range_) if fold in ranges else range_
-    return weighted, equal, ranges
+    return sums, equal, ranges
 
 
-def _merge(sums: dict[int, SufficientStatistics], fold: int, stats: SufficientStatistics) -> None:
+def _merge(sums: Sums, fold: int, stats: SufficientStatistics) -> None:
     sums[fold] = sums[fold].merge(stats) if fold in sums else stats
 
 
@@ -318,9 +324,8 @@ def _joint(ranges: dict[int, Range], folds: Sequence[int]) -> Range:
     return reduce(_wider, (ranges[fold] for fold in folds if fold in ranges))
 
 
-def _joined(
-    split: Split, sums: dict[int, SufficientStatistics], pairs: IntArray
-) -> SufficientStatistics:
+def _joined(split: Split, sums: Sums, pairs: IntArray) -> SufficientStatistics:
+    """Return the statistics of the folds that are fitted."""
     train, out = split
     first, *others = (sums[fold] for fold in train if fold in sums)
     rest = first.merge(*others)
@@ -354,8 +359,8 @@ def _add_errors(
     support, keys = reader.support(fit, frame)
     # Leaves out pairs that `max_groups` dropped. One whose rows are all in this fold stays, with
     # support 0: it calibrates pairs never seen.
-    there = np.isin(keys, pairs)
-    frame, support, runs = frame.filter(there), support[there], runs[there]
+    fitted = np.isin(keys, pairs)
+    frame, support, runs = frame.filter(fitted), support[fitted], runs[fitted]
     prediction = reader.predict(fit, frame)
     # Scaled by the predictive sd before pooling, so that quiet and noisy groups share one quantile.
     error = frame[reader.config.target_col].to_numpy() - prediction.mean

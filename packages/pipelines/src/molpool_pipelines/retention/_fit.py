@@ -95,14 +95,15 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
         started = time.perf_counter()
 
         def of_others(
-            stats: SufficientStatistics, equal: SufficientStatistics
+            stats: SufficientStatistics, equal: SufficientStatistics | None
         ) -> Stage1CoeffSummaries:
             known: dict[str, Any] = {"features": training.features}
             if not config.leaves_runs_out:
                 again = estimated(stats, **known)
             else:
                 # What was chosen stands: a choice within each fold would calibrate another model.
-                beside = {} if estimator.summaries_.normal is None else {"equal": equal}
+                # Where nothing is known by equal weights, some estimators have no word for them.
+                beside = {} if equal is None else {"equal": equal}
                 again = estimator.refit(stats, **known, **beside)
             found: Stage1CoeffSummaries = again.summaries_
             effects = estimator.summaries_.runs

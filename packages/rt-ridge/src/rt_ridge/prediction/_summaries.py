@@ -7,6 +7,7 @@ that they are of, in version 1 under another name; such files are read as well.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -26,12 +27,18 @@ from rt_ridge.prediction._backoff import (
 )
 from rt_ridge.prediction._checks import check_equal, check_summaries
 from rt_ridge.prediction._conformal import RunCalibration
-from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
+from rt_ridge.prediction._effects import (
+    BackoffLevel,
+    ClassEffect,
+    ClassTable,
+    DescriptorEffect,
+    LineTable,
+)
 from rt_ridge.prediction._run_effects import RunEffects
 from rt_ridge.prediction._structure import SCORES, StructureTable
 from rt_ridge.prediction._tails import NORMAL, Tails
 from rt_ridge.tables._features import AnchorExpansion, FeatureMap, ReadingRange
-from rt_ridge.tables._keys import GroupParents, check_ids, find, pack
+from rt_ridge.tables._keys import GroupParents, check_ids, find, pack, unpack
 
 SCHEMA = "rt_ridge.stage1_coeff_summaries"
 SCHEMA_VERSION = 3
@@ -161,6 +168,11 @@ class NormalErrors:
     summaries: Stage1CoeffSummaries
     cov: FloatArray
     left: float
+
+    @cached_property
+    def lines(self) -> LineTable:
+        """Lines of the pairs at equal weights."""
+        return LineTable(self.summaries.mean, self.cov)
 
 
 @dataclass(frozen=True)
@@ -334,7 +346,7 @@ class Stage1CoeffSummaries:
         normal = None
         if self.normal is not None:
             keys = pack(group_ids, compound_ids)
-            share = self.share_left(self.normal.cov, covariates, keys)
+            share = self.share_left(self.normal.lines, covariates, keys)
             normal = share < self.normal.left
             rows = np.flatnonzero(normal)
             pairs = (group_ids[rows], compound_ids[rows])
@@ -399,24 +411,24 @@ class Stage1CoeffSummaries:
         place = find(self.keys, pack(np.asarray(groups), np.asarray(compounds)))
         return np.append(self.n, 0)[place]
 
-    def share_left(self, equal: FloatArray, covariates: FloatArray, keys: IntArray) -> FloatArray:
+    def share_left(self, equal: LineTable, covariates: FloatArray, keys: IntArray) -> FloatArray:
         """Return what weights leave of what rows of equal weight say of a line, [N].
 
         Parameters
         ----------
-        equal : ndarray, [G, D, D]
-            Covariance of the pairs' coefficients at equal weights.
+        equal : LineTable
+            Lines of the pairs at equal weights.
         covariates : ndarray, [N, P]
             As the table has them.
         keys : ndarray of int64, [N]
             Pairs; 1 of pairs never seen.
         """
-        row = find(self.keys, keys)
-        design = self.features.design(covariates)
-        of_weights, of_rows = (
-            np.einsum("nd,nde,ne->n", design, cov[row], design) for cov in (self.cov, equal)
-        )
-        return np.where(row >= 0, of_rows / of_weights, 1.0)
+        located = self.coefficients.locate(*unpack(keys))
+        share, seen = np.ones(len(keys)), np.flatnonzero(located.source == 0)
+        design, pairs = self.features.design(covariates[seen]), located.take(seen)
+        weighted = self.coefficients.moments(design, pairs)[1]
+        share[seen] = equal.moments(design, pairs.row)[1] / weighted
+        return share
 
     def levels_alone(self) -> Stage1CoeffSummaries:
         """Return what is said of pairs never seen, without the pairs that were."""

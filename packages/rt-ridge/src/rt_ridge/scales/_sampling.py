@@ -40,8 +40,8 @@ MAX_LIKELIHOODS = 64
 JOINED = 2
 """Times that as many chains join those whose draws are too few."""
 REPEATS = ((300, 0.8, 4), (500, 0.95, DEPTH))
-"""Warm-up, acceptance and doublings, once more chains of short trajectories would not do or some
-diverge, and once those of the first repeat do."""
+"""Warm-up, acceptance and doublings: of a first repeat, where more chains of short trajectories
+would not do or some diverge, and of a second, where that holds of the first."""
 MOST_DRAWS = 4
 """Times as many draws as before that a repeat takes at most."""
 LEARNING_RATE = 0.01

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from molpool_common import FloatArray
@@ -137,7 +138,7 @@ class Choice:
         apart = () if self.apart is None else self.apart.trials
         return [trial.scales for trial in (*self.trials, *apart)]
 
-    @property
+    @cached_property
     def lines(self) -> FloatArray:
         """Mean coefficients of each cell of the judge's folds, by the other folds, [K, D]."""
         found = [t.scores.lines for t in self.trials if t.scores is not None]
