@@ -52,6 +52,7 @@ def test_intervals_under_a_drift_are_of_later_runs(tmp_path, monkeypatch):
     later = fitted(tmp_path, walk, 2, "run {}").calibrated
     assert later is not None
     assert later.later
+    assert later.metrics()["later"]
     assert later.n_folds == len(LATER)
     assert "6 splits of their order" in later.sentence()
     assert "later runs by fits to earlier ones" in later.notes()[0]

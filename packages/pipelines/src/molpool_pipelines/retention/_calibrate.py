@@ -105,7 +105,7 @@ class Calibrated:
         """Return what metrics.json holds of it."""
         highest = self.calibration.highest_level
         counts = {"rows": self.n_rows, "runs": self.n_runs, "folds": self.n_folds}
-        drift = {} if self.drift is None else {"drift": self.drift}
+        drift = {} if self.drift is None else {"drift": self.drift, "later": self.later}
         levels = {"highest_level": highest, "highest_level_of_runs": self.of_runs}
         return {**counts, **levels, **drift}
 

@@ -249,7 +249,10 @@ def _flagged(run: FittedRun) -> Iterator[Piece]:
 
 def _calibration_words(found: dict[str, float]) -> str:
     """Return on what calibrated intervals rest, and what level they support."""
-    said = f"calibrated on {found['rows']:,} rows of {found['runs']:,} runs held out"
+    what, how = "rows of", "held out"
+    if found.get("later"):
+        what, how = "errors on", "by fits to earlier or later ones"
+    said = f"calibrated on {found['rows']:,} {what} {found['runs']:,} runs {how}"
     # Not said by fits of version 0.2 and before.
     if "highest_level" in found:
         said += f", up to {100 * found['highest_level']:.4g} %"
